@@ -1,0 +1,51 @@
+# Every target does its own set-up: `make demo` and `make test` run on a fresh clone with Python and Rust only.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := $(BIN)/python
+
+.PHONY: help demo test bench lint format build wheel clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.venv/ready:
+	test -x $(RUN) || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip 'maturin>=1.9,<2'
+	touch $@
+
+.venv/built: .venv/ready pyproject.toml Cargo.toml Cargo.lock $(shell find rust -type f)
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
+	touch $@
+
+build: .venv/built ## install everything into .venv and build the extension
+
+demo: build ## train three models on real digits, score and sample them in Rust, draw pictures (about 8 minutes)
+	$(BIN)/ancestral demo
+
+test: build ## run every test: Rust, Python, documentation
+	cargo test --release --quiet --package ancestral-core
+	$(RUN) -m pytest
+
+bench: build ## time scoring and sampling against torch, and print a table of ratios
+	$(RUN) -m pytest benches --benchmark-only --benchmark-json=.benchmarks/latest.json
+	$(RUN) benches/table.py .benchmarks/latest.json
+
+lint: build ## rustfmt, clippy, ruff, mypy --strict, stubtest
+	cargo fmt --check
+	cargo clippy --release --all-targets --quiet -- --deny warnings
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(RUN) -m mypy.stubtest ancestral._core --ignore-disjoint-bases
+
+format: build ## format all sources
+	cargo fmt
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+wheel: .venv/ready ## build an abi3 wheel into dist/
+	$(BIN)/maturin build --release --out dist
+
+clean: ## remove what was built
+	rm -rf target dist ancestral-demo .venv/built

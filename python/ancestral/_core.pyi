@@ -1,0 +1,51 @@
+"""Types of the Rust core; checked against it by stubtest."""
+
+from collections.abc import Callable
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_THREADS: int
+
+class FormatError(ValueError): ...
+
+@final
+class Model:
+    @staticmethod
+    def from_tensors(kind: str, config: str, tensors: dict[str, NDArray[np.float32]]) -> Model: ...
+    @staticmethod
+    def from_bytes(data: bytes) -> Model: ...
+    def to_bytes(self) -> bytes: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def config(self) -> str: ...
+    @property
+    def event_shape(self) -> list[int]: ...
+    @property
+    def n_classes(self) -> int: ...
+    @property
+    def n_params(self) -> int: ...
+    @property
+    def order(self) -> list[int] | None: ...
+    def score(
+        self,
+        x: NDArray[np.uint8],
+        log_prob: NDArray[np.float64] | None,
+        conditionals: NDArray[np.float32] | None,
+        threads: int,
+        progress: Callable[[int], Any] | None,
+    ) -> None: ...
+    def draw(
+        self,
+        x: NDArray[np.uint8],
+        log_prob: NDArray[np.float64] | None,
+        seed: int,
+        start: int,
+        threads: int,
+        progress: Callable[[int], Any] | None,
+    ) -> None: ...
+
+def default_threads() -> int: ...
+def isa() -> str: ...

@@ -1,0 +1,34 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of `path` when the block ends well.
+
+    It is a new file in the same folder, flushed to the disk and then renamed: a reader sees the old file or the new
+    one, and after an exception or a crash the old one is untouched.
+
+    Raises OSError as `open` does: the folder is missing, not writable, the disk is full.
+    """
+    path = Path(path)
+    # Of a length of its own: the longest name that a folder takes must still be writable.
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    # Not the tempfile module: its files are private to the user, ours get the permissions that `open` would give.
+    with open(temporary, "xb") as file:
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise

@@ -1,0 +1,61 @@
+"""Progress of long calls: a bar, a callable, or nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+Progress: TypeAlias = "bool | Callable[[int, int], object] | None"
+
+_DELAY = 2.0
+"""Seconds that a call may take before a bar appears unasked."""
+
+
+class _Bar:
+    """A tqdm bar on stderr that is made when first needed: most calls end before that."""
+
+    def __init__(self, total: int, description: str, delay: float) -> None:
+        self._total, self._description = total, description
+        self._due = time.monotonic() + delay
+        self._bar: Any = None
+
+    def __call__(self, done: int) -> None:
+        if self._bar is None and time.monotonic() >= self._due:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=self._total, desc=self._description, unit=" samples", unit_scale=True)
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+@contextmanager
+def reporting(progress: Progress, total: int, description: str) -> Iterator[Callable[[int], object] | None]:
+    """What the core is to call with the number of samples done, or None.
+
+    `progress` is None (a bar on stderr, if that is a terminal and the call takes long), True (a bar in any case),
+    False, or a callable given (done, total), called a last time when all are done.
+
+    Raises TypeError if it is anything else.
+    """
+    if progress is True or (progress is None and sys.stderr is not None and sys.stderr.isatty()):
+        bar = _Bar(total, description, delay=0.0 if progress else _DELAY)
+        try:
+            yield bar
+            bar(total)
+        finally:
+            bar.close()
+    elif progress is None or progress is False:
+        yield None
+    elif callable(progress):
+        call = progress
+        yield lambda done: call(done, total)
+        call(total, total)
+    else:
+        raise TypeError(f"progress is a {type(progress).__name__}; wanted a bool, a callable or None")

@@ -1,0 +1,1 @@
+"""`ancestral demo`: three models of real digits, trained in PyTorch, then scored and sampled in Rust."""

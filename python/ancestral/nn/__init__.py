@@ -1,0 +1,9 @@
+"""Trainable torch modules, one a file; `ancestral.from_torch` turns each into a Rust model."""
+
+from ancestral.nn._base import Autoregressive
+from ancestral.nn.fvsbn import FVSBN
+from ancestral.nn.masked_conv import MaskedConv2d
+from ancestral.nn.nade import NADE
+from ancestral.nn.pixelcnn import PixelCNN
+
+__all__ = ["FVSBN", "NADE", "Autoregressive", "MaskedConv2d", "PixelCNN"]

@@ -1,0 +1,34 @@
+"""Vectors of bits visited in a chosen order: what FVSBN and NADE share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ancestral.nn._base import Autoregressive, as_order, as_size
+
+
+class OrderedBits(Autoregressive):
+    """A model of x in {0, 1}^n_dims whose parameters are indexed by step: z = x[:, order]."""
+
+    _steps: Tensor | None
+    _places: Tensor | None
+
+    def __init__(self, n_dims: int, order: Any = None) -> None:
+        super().__init__((as_size(n_dims, "n_dims"),))
+        self.order = as_order(order, self.n_dims)
+        steps = None if self.order is None else torch.tensor(self.order)
+        self.register_buffer("_steps", steps, persistent=False)
+        self.register_buffer("_places", None if steps is None else steps.argsort(), persistent=False)
+
+    @abstractmethod
+    def _step_logits(self, z: Tensor) -> Tensor:
+        """Logits (n, n_dims) of the steps, given the bits in the order of the steps."""
+
+    def _logits(self, x: Tensor) -> Tensor:
+        if self._steps is None or self._places is None:
+            return self._step_logits(x)
+        return self._step_logits(x[:, self._steps])[:, self._places]

@@ -1,0 +1,82 @@
+"""A convolution that sees only pixels before the present one, and channels up to the present group."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ancestral.nn._base import as_size
+
+
+class MaskedConv2d(nn.Conv2d):
+    """A k x k convolution, k odd, padded by k // 2 zeros, whose kernel is masked.
+
+    Taps above the centre and left of it in its row are free, those to the right and below are masked.
+    At the centre the channels are split into `groups` groups, channel j of N in group floor(j groups / N);
+    mask A lets an output see groups before its own (the first layer: a pixel must not see itself),
+    mask B also its own group (all other layers).
+
+    The mask multiplies the weight at each call, so masked entries get no gradient; their values
+    have no effect.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Each at least `groups`.
+    kernel_size : int
+        Odd.
+    mask : {"A", "B"}
+    groups : int
+        Number of image channels. (Not the `groups` of `nn.Conv2d`.)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above.
+
+    References
+    ----------
+    van den Oord, Kalchbrenner and Kavukcuoglu, Pixel Recurrent Neural Networks, ICML 2016.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from ancestral.nn import MaskedConv2d
+    >>> MaskedConv2d(1, 1, 3, mask="A").mask
+    tensor([[[[1., 1., 1.],
+              [1., 0., 0.],
+              [0., 0., 0.]]]])
+    """
+
+    mask: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, mask: str, groups: int = 1) -> None:
+        groups = as_size(groups, "groups")
+        as_size(in_channels, "in_channels", groups)
+        as_size(out_channels, "out_channels", groups)
+        if as_size(kernel_size, "kernel_size") % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+        if mask not in ("A", "B"):
+            raise ValueError(f'mask must be "A" or "B", got {mask!r}')
+        super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+        self.register_buffer("mask", _mask(self.weight, mask, groups), persistent=False)
+
+    def masked_weight(self) -> Tensor:
+        """The kernel as it acts: zero where masked, whatever the parameter holds there."""
+        return torch.where(self.mask.bool(), self.weight, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.masked_weight(), self.bias, padding=self.padding)
+
+
+def _mask(weight: Tensor, kind: str, groups: int) -> Tensor:
+    n_out, n_in, size, _ = weight.shape
+    group_in = torch.arange(n_in) * groups // n_in
+    group_out = torch.arange(n_out)[:, None] * groups // n_out
+    centre = size // 2
+    mask = torch.zeros(n_out, n_in, size, size)
+    mask[:, :, :centre] = 1
+    mask[:, :, centre, :centre] = 1
+    mask[:, :, centre, centre] = (group_in < group_out if kind == "A" else group_in <= group_out).float()
+    return mask

@@ -1,0 +1,138 @@
+"""Pictures with matplotlib: a grid of images, and the course of a training.
+
+Each function draws on the Axes it is given, or on that of a new Figure, and returns the Axes: save it with
+`axes.figure.savefig("picture.png")`. pyplot and its global state are not used: any thread or server may draw.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ancestral.train import History
+
+
+def image_grid(
+    images: ArrayLike,
+    *,
+    n_rows: int | None = None,
+    n_cols: int | None = None,
+    title: str | None = None,
+    cmap: str = "gray",
+    vmax: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw images side by side, row by row.
+
+    Parameters
+    ----------
+    images
+        Shape (n, height, width), (n, 1, height, width) or, for colour, (n, 3, height, width).
+    n_rows, n_cols
+        The grid. Without `n_cols` it is about square, without `n_rows` it has as many rows as needed; images
+        that do not fit are left out.
+    title
+        Written above the grid.
+    cmap
+        matplotlib colour map for images of one channel; "gray_r" is ink on paper.
+    vmax
+        The value shown brightest (0 is darkest); the largest of the images if not given.
+    ax
+        Where to draw; on a new Figure if not given.
+
+    Raises
+    ------
+    ValueError
+        If the images have another shape, or a number of rows or columns is not positive.
+    ImportError
+        If matplotlib is missing.
+    """
+    pixels = np.asarray(images, dtype=np.float64)
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or 0 in pixels.shape:
+        raise ValueError(
+            "images: expected shape (n, height, width), (n, 1, height, width) or (n, 3, height, width), "
+            f"got {np.shape(images)}; flat images need a reshape, e.g. images.reshape(-1, 28, 28)"
+        )
+    n, channels, height, width = pixels.shape
+    if n_cols is None:
+        n_cols = math.ceil(n / n_rows) if n_rows else math.ceil(math.sqrt(n))
+    if n_rows is None:
+        n_rows = math.ceil(n / max(n_cols, 1))
+    for name, value in (("n_rows", n_rows), ("n_cols", n_cols)):
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}")
+
+    # One picture with gaps of one pixel (NaN is drawn as nothing) keeps every pixel the same size on paper.
+    sheet = np.full((n_rows * (height + 1) - 1, n_cols * (width + 1) - 1, channels), np.nan)
+    for k, image in enumerate(pixels[: n_rows * n_cols]):
+        y, x = k // n_cols * (height + 1), k % n_cols * (width + 1)
+        sheet[y : y + height, x : x + width] = image.transpose(1, 2, 0)
+    top = vmax if vmax is not None else (pixels.max() or 1.0)
+
+    if ax is None:
+        ax = _new_axes(figsize=(sheet.shape[1] / 40 + 0.3, sheet.shape[0] / 40 + (0.6 if title else 0.3)))
+    if channels == 1:
+        ax.imshow(sheet[:, :, 0], cmap=cmap, vmin=0, vmax=top, interpolation="nearest")
+    else:
+        ax.imshow(np.nan_to_num(np.clip(sheet / top, 0, 1), nan=1.0), interpolation="nearest")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    if title:
+        ax.set_title(title)
+    return ax
+
+
+def history(history: History, ax: Axes | None = None) -> Axes:
+    """Draw the train and validation NLL against the epochs, and mark the epoch whose weights were kept.
+
+    Parameters
+    ----------
+    history
+        What `ancestral.fit` returned.
+    ax
+        Where to draw; on a new Figure if not given.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    """
+    if ax is None:
+        ax = _new_axes(figsize=(5.0, 3.4))
+    ax.plot(history.epochs, history.train_nll, color="#9aa5b1", label="train")
+    if len(history.valid_nll):
+        ax.plot(history.epochs, history.valid_nll, color="#1f5fa8", label="validation")
+        if history.best_epoch in history.epochs:
+            best = history.valid_nll[list(history.epochs).index(history.best_epoch)]
+            ax.plot(
+                [history.best_epoch],
+                [best],
+                "o",
+                color="#1f5fa8",
+                label=f"kept: epoch {history.best_epoch}, {best:.2f}",
+            )
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("NLL (nats per example)")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis="y", alpha=0.25)
+    ax.legend(frameon=False)
+    return ax
+
+
+def _new_axes(figsize: tuple[float, float]) -> Axes:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("ancestral.plot draws with matplotlib: pip install 'ancestral[plot]'") from error
+    axes: Any = Figure(figsize=figsize, layout="constrained").subplots()
+    return axes  # type: ignore[no-any-return]

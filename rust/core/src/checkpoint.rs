@@ -1,0 +1,185 @@
+//! A model at rest: its kind, its config and its named tensors, in a safetensors file.
+//!
+//! The file's `__metadata__` holds `format` (`ancestral`), `version` (`1`), `kind` and `config` (JSON). Everything is
+//! little-endian f32 and finite. Reading checks the whole before a model is built from it, and allocates no more
+//! than a small multiple of what was given.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
+
+use safetensors::{Dtype, SafeTensors};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Value, json};
+
+use crate::error::Error;
+
+const FORMAT: &str = "ancestral";
+const VERSION: &str = "1";
+
+/// A tensor of finite floats in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    shape: Vec<usize>,
+    data: Vec<f32>,
+}
+
+impl Tensor {
+    /// A tensor of this shape, whose data must be as long as the shape says, and finite.
+    pub fn new(name: &str, shape: Vec<usize>, data: Vec<f32>) -> Result<Self, Error> {
+        let size = shape.iter().try_fold(1_usize, |size, &n| size.checked_mul(n));
+        if size != Some(data.len()) {
+            return Err(Error::format(format!("tensor {name:?} has {} values for shape {shape:?}", data.len())));
+        }
+        match data.iter().position(|value| !value.is_finite()) {
+            Some(at) => Err(Error::format(format!(
+                "tensor {name:?} holds {} at flat index {at}; wanted finite values",
+                data[at]
+            ))),
+            None => Ok(Self { shape, data }),
+        }
+    }
+
+    /// Its values.
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+}
+
+/// A model's kind, config and tensors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// The family, such as `NADE`.
+    pub kind: String,
+    /// The family's settings.
+    pub config: Value,
+    /// The weights by name.
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+impl Checkpoint {
+    /// Reads the bytes of a file.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let invalid = |error| Error::format(format!("not a valid safetensors file: {error}"));
+        let (header_len, header) = SafeTensors::read_metadata(bytes).map_err(invalid)?;
+        serde_json::from_slice::<UniqueKeys>(&bytes[8..][..header_len])
+            .map_err(|error| Error::format(format!("not a valid safetensors file: {error}")))?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let field = |name: &str| {
+            metadata.get(name).ok_or_else(|| {
+                Error::format(format!("the file's metadata has no {name:?}: not a model of this package"))
+            })
+        };
+        if field("format")? != FORMAT {
+            return Err(Error::format(format!("the file's format is {:?}; wanted {FORMAT:?}", field("format")?)));
+        }
+        if field("version")? != VERSION {
+            return Err(Error::format(format!(
+                "the file's format version is {:?}; this release reads version {VERSION:?}",
+                field("version")?
+            )));
+        }
+        let kind = field("kind")?.clone();
+        let config = parse(field("config")?)?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in SafeTensors::deserialize(bytes).map_err(invalid)?.iter() {
+            if view.dtype() != Dtype::F32 {
+                return Err(Error::format(format!("tensor {name:?} is {:?}; wanted F32", view.dtype())));
+            }
+            let (floats, _) = view.data().as_chunks::<4>();
+            let data = floats.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+            tensors.insert(name.to_owned(), Tensor::new(name, view.shape().to_vec(), data)?);
+        }
+        Ok(Self { kind, config, tensors })
+    }
+
+    /// The bytes of a file: equal checkpoints give equal bytes.
+    ///
+    /// The header is put together here because the library would write the metadata in the order of a hash map.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let metadata =
+            json!({"format": FORMAT, "version": VERSION, "kind": self.kind, "config": self.config.to_string()});
+        let mut header = serde_json::Map::from_iter([("__metadata__".to_owned(), metadata)]);
+        let mut end = 0;
+        for (name, tensor) in &self.tensors {
+            let begin = end;
+            end += tensor.data.len() * size_of::<f32>();
+            header.insert(name.clone(), json!({"dtype": "F32", "shape": tensor.shape, "data_offsets": [begin, end]}));
+        }
+        let mut header = Value::Object(header).to_string().into_bytes();
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let mut bytes = Vec::with_capacity(8 + header.len() + end);
+        bytes.extend((header.len() as u64).to_le_bytes());
+        bytes.extend(header);
+        bytes.extend(self.tensors.values().flat_map(|tensor| &tensor.data).flat_map(|value| value.to_le_bytes()));
+        bytes
+    }
+
+    /// The config as the family's own type.
+    pub fn config<C: DeserializeOwned>(&self) -> Result<C, Error> {
+        C::deserialize(&self.config)
+            .map_err(|error| Error::format(format!("the config of this {} is wrong: {error}", self.kind)))
+    }
+
+    /// The tensors, which must have exactly these names and shapes, in the order asked for.
+    pub fn expect(&self, wanted: &[(String, Vec<usize>)]) -> Result<Vec<&Tensor>, Error> {
+        if let Some(name) = self.tensors.keys().find(|name| wanted.iter().all(|(known, _)| known != *name)) {
+            return Err(Error::format(format!("unexpected tensor {name:?} in a {}", self.kind)));
+        }
+        wanted
+            .iter()
+            .map(|(name, shape)| match self.tensors.get(name) {
+                None => Err(Error::format(format!("tensor {name:?} is missing from a {}", self.kind))),
+                Some(tensor) if tensor.shape != *shape => {
+                    Err(Error::format(format!("tensor {name:?} has shape {:?}; wanted {shape:?}", tensor.shape)))
+                }
+                Some(tensor) => Ok(tensor),
+            })
+            .collect()
+    }
+}
+
+/// Any JSON in which no object has the same key twice: readers that kept the first and the last of them would differ.
+struct UniqueKeys;
+
+impl<'de> Deserialize<'de> for UniqueKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueKeys)
+    }
+}
+
+impl<'de> Visitor<'de> for UniqueKeys {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
+        let mut seen = HashSet::new();
+        while let Some((key, _)) = entries.next_entry::<String, Self>()? {
+            if let Some(twice) = seen.replace(key) {
+                return Err(A::Error::custom(format!("the key {twice:?} stands twice in its header")));
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// A config from its JSON text.
+pub fn parse(config: &str) -> Result<Value, Error> {
+    serde_json::from_str(config).map_err(|error| Error::format(format!("the config is not JSON: {error}")))
+}

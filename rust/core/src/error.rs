@@ -1,0 +1,53 @@
+//! Everything that can go wrong, in words that a user of any front end can act on.
+
+/// An error of the core.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// A model file or its parts are not what they should be.
+    #[error("{0}")]
+    Format(String),
+    /// A value outside the model's support.
+    #[error("x has the value {value} at row {row}, dimension {dim}; wanted integers from 0 to {}", n_classes - 1)]
+    Support {
+        /// The value found.
+        value: u8,
+        /// Its row in the batch.
+        row: usize,
+        /// Its flat dimension.
+        dim: usize,
+        /// Classes of the model.
+        n_classes: usize,
+    },
+    /// The weights take the activations out of the range of f32.
+    #[error("the activations overflow float32 at sample {sample}: the model's weights are too large")]
+    Overflow {
+        /// Index of the sample in the batch.
+        sample: usize,
+    },
+    /// `ANCESTRAL_ISA` names something that is not to be had here.
+    #[error("ANCESTRAL_ISA is {wanted:?}; this processor has: {available}")]
+    Isa {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        available: String,
+    },
+    /// No threads could be started.
+    #[error("could not start {threads} threads: {reason}")]
+    Threads {
+        /// How many were wanted.
+        threads: usize,
+        /// What the system said.
+        reason: String,
+    },
+    /// The caller asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// A [`Error::Format`].
+    pub fn format(message: impl Into<String>) -> Self {
+        Error::Format(message.into())
+    }
+}

@@ -1,0 +1,123 @@
+//! [`Lanes`] for AVX-512: one 512-bit register.
+
+use std::arch::x86_64::*;
+
+use super::lanes::{LANES, Lanes, Pack};
+
+/// Proof that the processor has AVX-512 F, BW, DQ and VL.
+#[derive(Clone, Copy)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// The token, where the processor has the instructions.
+    pub fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("fma"))
+        .then_some(Self(()))
+    }
+}
+
+/// One-line methods that are one intrinsic each.
+macro_rules! intrinsics {
+    ($($name:ident($($arg:ident: $kind:ident),*) -> $out:ident = $intrinsic:ident;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($arg: Self::$kind),*) -> Self::$out {
+            // SAFETY: the token proves that the processor has the instruction.
+            unsafe { $intrinsic($($arg),*) }
+        }
+    )*};
+}
+
+impl Lanes for Avx512 {
+    type F = __m512;
+    type U = __m512i;
+    const MATMUL_PACKS: usize = 4;
+
+    intrinsics! {
+        add(a: F, b: F) -> F = _mm512_add_ps;
+        sub(a: F, b: F) -> F = _mm512_sub_ps;
+        mul(a: F, b: F) -> F = _mm512_mul_ps;
+        div(a: F, b: F) -> F = _mm512_div_ps;
+        fma(a: F, b: F, c: F) -> F = _mm512_fmadd_ps;
+        max(a: F, b: F) -> F = _mm512_max_ps;
+        min(a: F, b: F) -> F = _mm512_min_ps;
+        add_u(a: U, b: U) -> U = _mm512_add_epi32;
+        sub_u(a: U, b: U) -> U = _mm512_sub_epi32;
+        and_u(a: U, b: U) -> U = _mm512_and_si512;
+        xor_u(a: U, b: U) -> U = _mm512_xor_si512;
+        int_to_float(a: U) -> F = _mm512_cvtepi32_ps;
+        bits(a: F) -> U = _mm512_castps_si512;
+        float(a: U) -> F = _mm512_castsi512_ps;
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::F {
+        // SAFETY: the token proves that the processor has the instruction.
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn load(self, from: &Pack) -> Self::F {
+        // SAFETY: as above; a Pack is 64 readable bytes, aligned to 64.
+        unsafe { _mm512_load_ps(from.0.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store(self, to: &mut Pack, x: Self::F) {
+        // SAFETY: as above; a Pack is 64 writable bytes, aligned to 64.
+        unsafe { _mm512_store_ps(to.0.as_mut_ptr(), x) }
+    }
+    #[inline(always)]
+    fn gt(self, a: Self::F, b: Self::F) -> u16 {
+        // SAFETY: the token proves that the processor has the instruction.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) }
+    }
+    #[inline(always)]
+    fn sum(self, a: Self::F) -> f32 {
+        // SAFETY: the token proves that the processor has the instructions.
+        unsafe {
+            let eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+    #[inline(always)]
+    fn splat_u(self, x: u32) -> Self::U {
+        // SAFETY: the token proves that the processor has the instruction.
+        unsafe { _mm512_set1_epi32(x.cast_signed()) }
+    }
+    #[inline(always)]
+    fn load_u(self, from: &[u32; LANES]) -> Self::U {
+        // SAFETY: as above; the array is 64 readable bytes, and the load needs no alignment.
+        unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn shl_u<const N: u32>(self, a: Self::U) -> Self::U {
+        // SAFETY: the token proves that the processor has the instruction.
+        unsafe { _mm512_slli_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    fn shr_u<const N: u32>(self, a: Self::U) -> Self::U {
+        // SAFETY: the token proves that the processor has the instruction.
+        unsafe { _mm512_srli_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    fn sar_u<const N: u32>(self, a: Self::U) -> Self::U {
+        // SAFETY: the token proves that the processor has the instruction.
+        unsafe { _mm512_srai_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    fn mul_wide_u(self, a: Self::U, b: Self::U) -> (Self::U, Self::U) {
+        const ODD: u16 = 0xAAAA;
+        // SAFETY: the token proves that the processor has the instructions.
+        unsafe {
+            let even = _mm512_mul_epu32(a, b);
+            let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b));
+            let high = _mm512_mask_blend_epi32(ODD, _mm512_srli_epi64::<32>(even), odd);
+            let low = _mm512_mask_blend_epi32(ODD, even, _mm512_slli_epi64::<32>(odd));
+            (high, low)
+        }
+    }
+}

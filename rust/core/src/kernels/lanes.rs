@@ -1,0 +1,111 @@
+//! The sixteen-lane vector that every kernel is written in.
+//!
+//! A kernel is one generic function over [`Lanes`]; each instruction set implements the trait with its own
+//! registers. Every primitive is exact by IEEE 754 and the compiler neither reorders nor contracts float
+//! operations, so all implementations give the same bits by construction.
+
+/// Lanes in a vector, whatever the instruction set.
+pub const LANES: usize = 16;
+
+/// Sixteen floats on a cache line of their own: the unit in which weights and activations are stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(64))]
+pub struct Pack(pub [f32; LANES]);
+
+impl Pack {
+    /// All lanes zero.
+    pub const ZERO: Pack = Pack([0.0; LANES]);
+}
+
+/// The floats of `packs`, in order.
+pub fn flat(packs: &[Pack]) -> &[f32] {
+    // SAFETY: Pack is repr(C) around [f32; 16] and 64 bytes long, so a slice of packs is a slice of floats.
+    unsafe { std::slice::from_raw_parts(packs.as_ptr().cast(), packs.len() * LANES) }
+}
+
+/// The floats of `packs`, in order, to write to.
+pub fn flat_mut(packs: &mut [Pack]) -> &mut [f32] {
+    // SAFETY: as in `flat`; the borrow is unique.
+    unsafe { std::slice::from_raw_parts_mut(packs.as_mut_ptr().cast(), packs.len() * LANES) }
+}
+
+/// Copies `values` into packs, the last one filled up with zeros.
+pub fn to_packs(values: &[f32]) -> Vec<Pack> {
+    let mut packs = vec![Pack::ZERO; values.len().div_ceil(LANES)];
+    flat_mut(&mut packs)[..values.len()].copy_from_slice(values);
+    packs
+}
+
+/// An instruction set, as a token that exists only where the processor has it.
+///
+/// `F` holds 16 floats and `U` 16 unsigned integers. A mask has bit *l* set where the comparison holds in lane *l*.
+pub trait Lanes: Copy {
+    /// Sixteen `f32`.
+    type F: Copy;
+    /// Sixteen `u32`.
+    type U: Copy;
+    /// Packs held in registers along the output of a matrix product ([`super::matmul`]).
+    const MATMUL_PACKS: usize;
+
+    /// The same float in every lane.
+    fn splat(self, x: f32) -> Self::F;
+    /// Reads a pack.
+    fn load(self, from: &Pack) -> Self::F;
+    /// Writes a pack.
+    fn store(self, to: &mut Pack, x: Self::F);
+    /// a + b
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a − b
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a · b
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a / b
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a · b + c, rounded once
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// a where a > b, else b
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a where a < b, else b
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// Lanes where a > b
+    fn gt(self, a: Self::F, b: Self::F) -> u16;
+    /// The sum of all lanes, halves folded onto each other: (l, l+8), (l, l+4), (l, l+2), (l, l+1).
+    fn sum(self, a: Self::F) -> f32;
+    /// The sum of all lanes in f64: each is widened, then folded as by [`Lanes::sum`].
+    #[inline(always)]
+    fn sum_f64(self, a: Self::F) -> f64 {
+        let mut lanes = Pack::ZERO;
+        self.store(&mut lanes, a);
+        let wide = lanes.0.map(f64::from);
+        let eight: [f64; 8] = std::array::from_fn(|l| wide[l] + wide[l + 8]);
+        let four: [f64; 4] = std::array::from_fn(|l| eight[l] + eight[l + 4]);
+        (four[0] + four[2]) + (four[1] + four[3])
+    }
+
+    /// The same integer in every lane.
+    fn splat_u(self, x: u32) -> Self::U;
+    /// Reads sixteen integers.
+    fn load_u(self, from: &[u32; LANES]) -> Self::U;
+    /// a + b, wrapping
+    fn add_u(self, a: Self::U, b: Self::U) -> Self::U;
+    /// a − b, wrapping
+    fn sub_u(self, a: Self::U, b: Self::U) -> Self::U;
+    /// a & b
+    fn and_u(self, a: Self::U, b: Self::U) -> Self::U;
+    /// a ^ b
+    fn xor_u(self, a: Self::U, b: Self::U) -> Self::U;
+    /// a << N
+    fn shl_u<const N: u32>(self, a: Self::U) -> Self::U;
+    /// a >> N, filled with zeros
+    fn shr_u<const N: u32>(self, a: Self::U) -> Self::U;
+    /// a >> N, filled with the sign bit
+    fn sar_u<const N: u32>(self, a: Self::U) -> Self::U;
+    /// High and low halves of the 64-bit products a · b.
+    fn mul_wide_u(self, a: Self::U, b: Self::U) -> (Self::U, Self::U);
+    /// Lanes read as signed integers, converted to the nearest float.
+    fn int_to_float(self, a: Self::U) -> Self::F;
+    /// The bits of a float.
+    fn bits(self, a: Self::F) -> Self::U;
+    /// The float of these bits.
+    fn float(self, a: Self::U) -> Self::F;
+}

@@ -1,0 +1,16 @@
+//! Arithmetic on sixteen lanes, and all of the crate's unsafe code.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod isa;
+mod lanes;
+pub mod math;
+pub mod matmul;
+mod portable;
+#[cfg(test)]
+mod tests;
+
+pub use isa::{Isa, Kernel};
+pub use lanes::{LANES, Lanes, Pack, flat, flat_mut, to_packs};

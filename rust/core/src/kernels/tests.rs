@@ -1,0 +1,165 @@
+//! Every primitive against f64, and every instruction set against the portable one, bit for bit.
+
+use proptest::prelude::*;
+
+use super::{
+    Isa, Kernel, LANES, Lanes, Pack, flat, math,
+    matmul::{Product, Term, matmul},
+};
+
+#[derive(Clone, Copy, Debug)]
+enum Function {
+    Exp,
+    Ln,
+    Ln1p,
+    Sigmoid,
+    Softplus,
+}
+
+struct Apply<'a>(Function, &'a mut [Pack]);
+
+impl Kernel for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        for pack in self.1 {
+            let x = l.load(pack);
+            let y = match self.0 {
+                Function::Exp => math::exp(l, x),
+                Function::Ln => math::ln(l, x),
+                Function::Ln1p => math::ln_1p(l, x),
+                Function::Sigmoid => math::sigmoid(l, x),
+                Function::Softplus => math::softplus(l, x),
+            };
+            l.store(pack, y);
+        }
+    }
+}
+
+/// The largest error over a range, in units of the spacing of floats at the true value; all instruction sets must
+/// agree.
+fn worst_error(function: Function, (low, high): (f32, f32), truth: impl Fn(f64) -> f64) -> f64 {
+    let points: Vec<f32> = (0..1 << 16).map(|i| low + (high - low) * (i as f32 / 65535.0)).collect();
+    let input = super::to_packs(&points);
+    let mut reference = input.clone();
+    Isa::all()[0].run(Apply(function, &mut reference));
+    for isa in Isa::all() {
+        let mut output = input.clone();
+        isa.run(Apply(function, &mut output));
+        assert!(bits(&output) == bits(&reference), "{function:?} on {}", isa.name());
+    }
+    let error = |(&x, &y): (&f32, &f32)| {
+        let truth = truth(f64::from(x));
+        let spacing = f64::from((truth.abs() as f32).max(f32::MIN_POSITIVE).next_up()) - truth.abs();
+        (f64::from(y) - truth).abs() / spacing.max(truth.abs() * 6e-8)
+    };
+    points.iter().zip(flat(&reference)).map(error).fold(0.0, f64::max)
+}
+
+fn bits(packs: &[Pack]) -> Vec<u32> {
+    flat(packs).iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn functions_are_accurate_to_a_few_units_in_the_last_place() {
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
+    for (function, range, truth) in [
+        (Function::Exp, (-87.0, 88.0), &f64::exp as &dyn Fn(f64) -> f64),
+        (Function::Exp, (-0.5, 0.5), &f64::exp),
+        (Function::Ln, (1e-30, 1e30), &f64::ln),
+        (Function::Ln, (1e-9, 4.0), &f64::ln),
+        (Function::Ln, (0.9, 1.1), &f64::ln),
+        (Function::Ln1p, (0.0, 1.0), &f64::ln_1p),
+        (Function::Ln1p, (0.0, 1e-6), &f64::ln_1p),
+        (Function::Sigmoid, (-80.0, 80.0), &sigmoid),
+        (Function::Softplus, (-80.0, 80.0), &softplus),
+        (Function::Softplus, (-1.0, 1.0), &softplus),
+    ] {
+        let worst = worst_error(function, range, truth);
+        assert!(worst < 4.0, "{function:?} over {range:?}: {worst} units");
+    }
+}
+
+#[test]
+fn extremes_stay_finite_and_in_range() {
+    let extremes = [f32::NEG_INFINITY, f32::MIN, -1e4, -88.0, 88.0, 1e4, f32::MAX, f32::INFINITY];
+    for isa in Isa::all() {
+        let mut out = super::to_packs(&extremes);
+        isa.run(Apply(Function::Exp, &mut out));
+        assert!(flat(&out).iter().all(|y| y.is_normal()));
+        let mut out = super::to_packs(&extremes);
+        isa.run(Apply(Function::Sigmoid, &mut out));
+        assert!(flat(&out)[..8].iter().all(|y| (0.0..=1.0).contains(y)));
+        assert_eq!(flat(&out)[7], 1.0);
+    }
+}
+
+struct Sums(Pack);
+
+impl Kernel for Sums {
+    type Output = (f32, f64, u16);
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) -> (f32, f64, u16) {
+        let x = l.load(&self.0);
+        (l.sum(x), l.sum_f64(x), l.gt(x, l.splat(0.25)))
+    }
+}
+
+struct Multiply<'a>(Product<'a>, &'a mut [Pack], usize);
+
+impl Kernel for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        matmul(l, &self.0, self.1, self.2);
+    }
+}
+
+proptest! {
+    #[test]
+    fn sums_and_masks_are_the_same_on_every_instruction_set(values in prop::array::uniform16(-1e3_f32..1e3)) {
+        let expected = Isa::all()[0].run(Sums(Pack(values)));
+        for isa in Isa::all() {
+            let (sum, sum_f64, mask) = isa.run(Sums(Pack(values)));
+            prop_assert_eq!((sum.to_bits(), sum_f64.to_bits(), mask), (expected.0.to_bits(), expected.1.to_bits(), expected.2));
+        }
+    }
+
+    #[test]
+    fn matmul_is_one_chain_of_multiply_adds_for_each_output(
+        rows in 1_usize..20, width in 1_usize..7, depths in prop::collection::vec(1_usize..9, 0..4), seed in any::<u64>(),
+    ) {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / 1e7 - 0.8
+        };
+        let mut pack = || Pack(std::array::from_fn(|_| next()));
+        let stride: usize = depths.iter().sum::<usize>().max(1);
+        let weight: Vec<_> = (0..stride * width).map(|_| pack()).collect();
+        let bias: Vec<_> = (0..width).map(|_| pack()).collect();
+        let input: Vec<_> = (0..rows * stride).map(|_| pack().0[0]).collect();
+        let mut terms = Vec::new();
+        for &depth in &depths {
+            let at = terms.iter().map(|term: &Term| term.depth).sum::<usize>();
+            terms.push(Term { input: at, depth, weight: at * width });
+        }
+        let depth: usize = depths.iter().sum();
+        for isa in Isa::all() {
+            let out_stride = width + 1;
+            let mut out = vec![Pack::ZERO; rows * out_stride];
+            let product = Product { terms: &terms, input: &input, input_stride: stride, weight: &weight, bias: &bias, rows };
+            isa.run(Multiply(product, &mut out, out_stride));
+            for (row, p, lane) in (0..rows).flat_map(|r| (0..width).flat_map(move |p| (0..LANES).map(move |l| (r, p, l)))) {
+                let chain = |sum: f32, k: usize| input[row * stride + k].mul_add(weight[k * width + p].0[lane], sum);
+                let expected = (0..depth).fold(bias[p].0[lane], chain);
+                prop_assert_eq!(out[row * out_stride + p].0[lane].to_bits(), expected.to_bits());
+            }
+            prop_assert!(out.chunks(out_stride).all(|row| row[width] == Pack::ZERO));
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What a model is to the engine: a walk through the dimensions of a block of samples.
+
+use crate::{block::Block, error::Error, event::Event, kernels::Pack};
+
+/// Memory that a worker lends to a model's walk, and keeps from one block to the next.
+#[derive(Default)]
+pub struct Scratch {
+    /// For activations; of any length and content.
+    pub packs: Vec<Pack>,
+    /// For lists of events; of any length and content.
+    pub indices: Vec<u32>,
+}
+
+/// A trained autoregressive model.
+pub trait Model: Send + Sync {
+    /// The space of its samples.
+    fn event(&self) -> &Event;
+    /// Parameters that have an effect.
+    fn n_params(&self) -> usize;
+    /// Multiply-adds for one sample, about: whether a call is worth waking the pool.
+    fn cost(&self) -> usize;
+    /// Samples a block at which the walk is at its best.
+    fn block_len(&self) -> usize;
+    /// Walks the dimensions of a block in the model's order: supplies each conditional, and is told the value.
+    fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error>;
+}

@@ -1,0 +1,45 @@
+//! The models, one a file: config, weights in the kernel's layout, and the walk; and the list of them.
+
+pub mod fvsbn;
+pub mod nade;
+pub mod pixelcnn;
+
+pub use fvsbn::Fvsbn;
+pub use nade::Nade;
+pub use pixelcnn::PixelCnn;
+
+use crate::{checkpoint::Checkpoint, error::Error, model::Model};
+
+/// Builds the model that a checkpoint describes.
+///
+/// # Errors
+/// [`Error::Format`] if the kind is unknown, the config is not the kind's, or the tensors are not the config's.
+pub fn build(checkpoint: &Checkpoint) -> Result<Box<dyn Model>, Error> {
+    match checkpoint.kind.as_str() {
+        fvsbn::KIND => Ok(Box::new(Fvsbn::new(checkpoint)?)),
+        nade::KIND => Ok(Box::new(Nade::new(checkpoint)?)),
+        pixelcnn::KIND => Ok(Box::new(PixelCnn::new(checkpoint)?)),
+        other => Err(Error::format(format!(
+            "unknown kind {other:?}; this release knows {}, {} and {}",
+            fvsbn::KIND,
+            nade::KIND,
+            pixelcnn::KIND
+        ))),
+    }
+}
+
+/// Refuses weights with which the sum of a row's absolute values leaves the range of f32: within it, no logit can
+/// overflow, whatever the data.
+fn check_range<'a>(what: &str, rows: impl Iterator<Item = f64> + 'a) -> Result<(), Error> {
+    for (row, bound) in rows.enumerate() {
+        if bound > f64::from(f32::MAX) / 2.0 {
+            return Err(Error::format(format!("{what} {row} has weights so large that it can overflow float32")));
+        }
+    }
+    Ok(())
+}
+
+/// Σ |value|
+fn abs_sum(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value.abs())).sum()
+}

@@ -1,0 +1,46 @@
+//! The one door between Python and the core: every long call goes through [`walk`], which releases the GIL, hears
+//! Ctrl-C, reports progress and turns errors into exceptions.
+
+use ancestral_core::{
+    engine::{self, Batch},
+    error::Error,
+    model::Model,
+};
+use pyo3::{
+    create_exception,
+    exceptions::{PyKeyboardInterrupt, PyOverflowError, PyRuntimeError, PyValueError},
+    prelude::*,
+};
+
+create_exception!(ancestral, FormatError, PyValueError, "A model file, or the parts of one, is not what it should be.");
+
+/// The exception of an error.
+pub fn raise(error: Error) -> PyErr {
+    let message = error.to_string();
+    match error {
+        Error::Format(_) => FormatError::new_err(message),
+        Error::Support { .. } => PyValueError::new_err(message),
+        Error::Overflow { .. } => PyOverflowError::new_err(message),
+        Error::Isa { .. } | Error::Threads { .. } => PyRuntimeError::new_err(message),
+        Error::Interrupted => PyKeyboardInterrupt::new_err(()),
+    }
+}
+
+/// Walks a batch without the GIL. `progress` is called with the samples done every 50 ms or so; what it raises, or
+/// what a signal handler raises, ends the walk.
+pub fn walk(py: Python<'_>, model: &dyn Model, batch: Batch<'_>, progress: Option<Py<PyAny>>) -> PyResult<()> {
+    let mut raised = None;
+    let mut go_on = |done| {
+        let outcome = Python::attach(|py| {
+            py.check_signals()?;
+            progress.as_ref().map_or(Ok(()), |progress| progress.call1(py, (done,)).map(drop))
+        });
+        raised = outcome.err();
+        raised.is_none()
+    };
+    let result = py.detach(|| engine::run(model, batch, &mut go_on));
+    match raised {
+        Some(error) => Err(error),
+        None => result.map_err(raise),
+    }
+}

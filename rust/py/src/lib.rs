@@ -1,0 +1,33 @@
+//! `ancestral._core`: what Python sees of the core.
+
+mod door;
+mod model;
+
+use pyo3::prelude::*;
+
+/// The Rust core of `ancestral`.
+#[pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use crate::door::FormatError;
+    #[pymodule_export]
+    use crate::model::Model;
+
+    use super::*;
+
+    /// The most threads a call may ask for.
+    #[pymodule_export]
+    const MAX_THREADS: usize = ancestral_core::pool::MAX_THREADS;
+
+    /// Processors that this process may use.
+    #[pyfunction]
+    fn default_threads() -> usize {
+        ancestral_core::pool::default_threads()
+    }
+
+    /// The instruction set in use: "portable", "avx2" or "avx512".
+    #[pyfunction]
+    fn isa() -> PyResult<&'static str> {
+        ancestral_core::kernels::Isa::get().map(|isa| isa.name()).map_err(crate::door::raise)
+    }
+}

@@ -1,0 +1,179 @@
+"""Saving and loading: what is saved comes back, and a file is replaced whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ancestral
+import oracle
+from conftest import SMALL, Case, build_case
+from model_file import file_of, split
+
+
+@pytest.fixture(scope="module")
+def model() -> ancestral.Model:
+    return build_case("NADE", oracle.nade_config(5, 3, [4, 2, 0, 1, 3])).model
+
+
+def test_round_trip(small: Case, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    small.model.save(path)
+    loaded = ancestral.load(path)
+    assert (loaded.kind, loaded.config, repr(loaded)) == (small.kind, small.config, repr(small.model))
+    np.testing.assert_array_equal(loaded.order, small.model.order)
+    x = small.events(20)
+    np.testing.assert_array_equal(loaded.log_prob(x), small.model.log_prob(x))
+    np.testing.assert_array_equal(loaded.sample(20, rng=0), small.model.sample(20, rng=0))
+    again = tmp_path / "again.safetensors"
+    loaded.save(str(again))
+    assert again.read_bytes() == path.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["again.safetensors", "model.safetensors"]
+
+
+def test_a_file_is_plain_safetensors(small: Case, tmp_path: Path) -> None:
+    """Any reader of safetensors finds the tensors under their names, and what they are in the metadata."""
+    path = tmp_path / "model.safetensors"
+    small.model.save(path)
+    header, data = split(path.read_bytes())
+    metadata = header.pop("__metadata__")
+    assert set(metadata) == {"format", "version", "kind", "config"}
+    assert metadata["kind"] == small.kind
+    assert json.loads(metadata["config"]) == small.config
+    assert set(header) == set(small.tensors)
+    for name, value in small.tensors.items():
+        entry = header[name]
+        assert (entry["dtype"], tuple(entry["shape"])) == ("F32", value.shape)
+        start, end = entry["data_offsets"]
+        stored = np.frombuffer(data[start:end], "<f4").reshape(value.shape)
+        np.testing.assert_array_equal(stored, value)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_file_written_from_the_description_loads(name: str, build: Callable[..., Case], tmp_path: Path) -> None:
+    case = build(*SMALL[name])
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(file_of(case.kind, case.config, case.tensors))
+    x = case.events(5)
+    np.testing.assert_array_equal(ancestral.load(path).log_prob(x), case.model.log_prob(x))
+
+
+def test_paths(model: ancestral.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model.save("relative.safetensors")
+    model.save(tmp_path / "ünï cödé 日本.bin")
+    assert repr(ancestral.load("relative.safetensors")) == repr(model)
+    assert repr(ancestral.load(str(tmp_path / "ünï cödé 日本.bin"))) == repr(model)
+    for wrong in (None, 3.5, model):
+        with pytest.raises(TypeError):
+            ancestral.load(wrong)
+        with pytest.raises(TypeError):
+            model.save(wrong)
+
+
+def test_missing_files(model: ancestral.Model, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nothing\.safetensors"):
+        ancestral.load(tmp_path / "nothing.safetensors")
+    with pytest.raises(OSError, match=r"."):
+        ancestral.load(tmp_path)
+    with pytest.raises(OSError, match=r"."):
+        ancestral.load(tmp_path / "no" / "folder")
+
+
+def test_saving_what_cannot_be_saved(model: ancestral.Model, tmp_path: Path) -> None:
+    """OSError, what was there is untouched, and no temporary file stays behind."""
+    with pytest.raises(OSError, match="folder"):
+        model.save(tmp_path / "folder" / "model.safetensors")
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        model.save(tmp_path / "taken")
+    assert [p.name for p in tmp_path.rglob("*")] == ["taken"]
+
+
+@pytest.mark.parametrize("path", ["", "/", "."])
+def test_saving_to_what_is_no_file_name(path: str, model: ancestral.Model) -> None:
+    with pytest.raises(OSError, match=r"."):
+        model.save(path)
+
+
+def test_the_longest_file_name(model: ancestral.Model, tmp_path: Path) -> None:
+    """Any name that `open` takes: the temporary file's must not be too long where the model's is not."""
+    name = "m" * 255
+    model.save(tmp_path / name)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_full_disk_keeps_the_old_file(run_python: Callable[..., str], tmp_path: Path) -> None:
+    """Stopped half-way through writing (here by a limit on file sizes), the old model is still there."""
+    run_python(
+        """
+        import os, resource, signal
+        from pathlib import Path
+        import ancestral, numpy as np, oracle
+
+        def make(n_hidden):
+            config = oracle.nade_config(100, n_hidden)
+            tensors = oracle.random_tensors("NADE", config, np.random.default_rng(0), 1.0)
+            return ancestral.Model.from_tensors("NADE", config, tensors)
+
+        folder = Path(os.environ["FOLDER"])
+        path = folder / "model.safetensors"
+        make(2).save(path)
+        before = path.read_bytes()
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+        try:
+            make(200).save(path)
+        except OSError:
+            pass
+        else:
+            raise SystemExit("no error")
+        assert path.read_bytes() == before
+        assert [p.name for p in folder.iterdir()] == ["model.safetensors"], list(folder.iterdir())
+        """,
+        FOLDER=str(tmp_path),
+    )
+
+
+def test_a_saved_file_has_the_usual_permissions(model: ancestral.Model, tmp_path: Path) -> None:
+    """As any file the user creates, not 0600 as a temporary one."""
+    umask = os.umask(0o022)
+    try:
+        model.save(tmp_path / "model.safetensors")
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    """One thread replaces the file over and over; every load meanwhile finds one whole model or the other."""
+    models = [build_case("NADE", oracle.nade_config(64, h)).model for h in (8, 256)]
+    path = tmp_path / "model.safetensors"
+    models[0].save(path)
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def replace() -> None:
+        try:
+            while not stop.is_set():
+                for model in models:
+                    model.save(path)
+        except BaseException as error:
+            failures.append(error)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        seen = {ancestral.load(path).config["n_hidden"] for _ in range(200)}
+    finally:
+        stop.set()
+        writer.join()
+    assert not failures
+    assert seen <= {8, 256}
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
