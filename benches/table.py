@@ -39,7 +39,8 @@ def main(path: Path) -> None:
             )
     print(
         "\n  usual loop: a whole forward pass a dimension; ~ where some of the 784 stand for all"
-        "\n  cached torch: the best torch formulation known to us, on one thread or all, whichever is faster"
+        "\n  cached torch: the best torch formulation known to us"
+        "\n  torch is timed on one thread and on all, and the shorter time taken"
     )
 
 

@@ -9,21 +9,32 @@ import torch
 
 from models import THREADS, Pair
 
+ROUNDS = {1: 30, 100: 5, 1000: 3}
+SIZES = list(ROUNDS)
 
-@pytest.mark.parametrize("n", [1, 100, 1000])
-@pytest.mark.parametrize("side", ["torch", "rust"])
-def test_score(benchmark: Any, pair: Pair, side: str, n: int) -> None:
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("torch_threads", sorted({1, THREADS}))
+def test_score_torch(benchmark: Any, pair: Pair, n: int, torch_threads: int) -> None:
+    x = torch.from_numpy(pair.digits[:n])
+    torch.set_num_threads(torch_threads)
+
+    @torch.inference_mode()
+    def score() -> torch.Tensor:
+        return pair.module.log_prob(x)
+
+    benchmark.extra_info.update(operation="score", kind=pair.model.kind, side="torch", n=n, scale=1.0)
+    benchmark.pedantic(score, rounds=ROUNDS[n], warmup_rounds=1)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_score_rust(benchmark: Any, pair: Pair, n: int) -> None:
     x = pair.digits[:n]
-    tensor = torch.from_numpy(x)
-    torch.set_num_threads(THREADS)
-
-    def in_torch() -> object:
-        with torch.inference_mode():
-            return pair.module.log_prob(tensor)
-
-    def in_rust() -> object:
-        return pair.model.log_prob(x, threads=THREADS, progress=False)
-
-    benchmark.extra_info.update(operation="score", kind=pair.model.kind, side=side, n=n, scale=1.0)
-    rounds = {1: 30, 100: 5, 1000: 3}[n]
-    benchmark.pedantic(in_torch if side == "torch" else in_rust, rounds=rounds, warmup_rounds=1)
+    benchmark.extra_info.update(operation="score", kind=pair.model.kind, side="rust", n=n, scale=1.0)
+    benchmark.pedantic(
+        pair.model.log_prob,
+        args=(x,),
+        kwargs={"threads": THREADS, "progress": False},
+        rounds=ROUNDS[n],
+        warmup_rounds=1,
+    )

@@ -116,6 +116,17 @@ def test_so_many_threads(binary: Case) -> None:
         np.testing.assert_array_equal(binary.model.log_prob(x, threads=10**6), expected)
 
 
+def test_a_generator_does_not_advance_in_a_call_that_is_refused(binary: Case) -> None:
+    generator = np.random.default_rng(0)
+    state = generator.bit_generator.state
+    for name, value, error in WRONG_KEYWORDS:
+        if name != "rng":
+            keywords = {"n": 2, name: value}
+            with pytest.raises(error):
+                binary.model.sample(keywords.pop("n"), rng=generator, **keywords)
+            assert generator.bit_generator.state == state, name
+
+
 def test_options_are_keywords_only(binary: Case) -> None:
     with pytest.raises(TypeError):
         binary.model.sample(2, 0)

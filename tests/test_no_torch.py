@@ -39,7 +39,7 @@ assert np.allclose(made.log_prob(np.eye(2)), 2 * np.log(0.5))
 assert not [name for name in sys.modules if name.split(".")[0] == "torch"]
 import ancestral.datasets, ancestral.plot
 assert not [name for name in sys.modules if name.split(".")[0] == "torch"]
-for name in ("fit", "nn", "History"):
+for name in ("fit", "nn"):
     try:
         getattr(ancestral, name)
     except ImportError as error:

@@ -20,7 +20,8 @@ from ancestral.model import Model, load
 if TYPE_CHECKING:
     from ancestral import datasets, nn, plot
     from ancestral.export import from_torch
-    from ancestral.train import History, fit
+    from ancestral.history import History
+    from ancestral.train import fit
 
 __version__: str
 
@@ -38,14 +39,14 @@ __all__ = [
 
 # Imported when first asked for: to load and sample, none of them is needed.
 _LAZY = {
-    "History": "train",
+    "History": "history",
     "datasets": "datasets",
     "fit": "train",
     "from_torch": "export",
     "nn": "nn",
     "plot": "plot",
 }
-_NEED_TORCH = {"History", "fit", "from_torch", "nn"}
+_NEED_TORCH = {"fit", "from_torch", "nn"}
 
 
 def __getattr__(name: str) -> object:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ancestral.train import History
+    from ancestral.history import History
 
 
 def image_grid(

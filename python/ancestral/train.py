@@ -1,15 +1,13 @@
-"""Training: `fit` maximises the likelihood of a torch module, `History` is what it returns."""
+"""Training: `fit` maximises the likelihood of a torch module."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import math
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,58 +15,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ancestral import _arguments as arguments
+from ancestral import _checkpoint as checkpoints
+from ancestral.history import History
 from ancestral.nn._base import Autoregressive, as_events, as_size
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-CHECKPOINT_FORMAT = "ancestral.fit 1"
 WARMUP = 0.02  # of all steps
 MAX_GRAD_NORM = 1.0  # of the gradient of the NLL per dimension
-
-
-@dataclass
-class History:
-    """What a training run went through; one entry an epoch.
-
-    Attributes
-    ----------
-    epochs : list of int
-        1, 2, ...
-    train_nll : list of float
-        Mean NLL in nats per example, taken while the weights were changing.
-    valid_nll : list of float
-        Mean NLL in nats per example at the end of the epoch; empty without validation data.
-    lr : list of float
-        Learning rate at the end of the epoch.
-    seconds : list of float
-        Duration of the epoch. No part of a comparison by ==.
-    best_epoch : int or None
-        The epoch whose weights the module has: of the lowest validation NLL, else the last one.
-    """
-
-    epochs: list[int] = field(default_factory=list)
-    train_nll: list[float] = field(default_factory=list)
-    valid_nll: list[float] = field(default_factory=list)
-    lr: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list, compare=False)
-    best_epoch: int | None = None
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the curves; see `ancestral.plot.history`."""
-        from ancestral import plot
-
-        return plot.history(self, ax)
-
-    def __repr__(self) -> str:
-        if self.best_epoch is None:
-            return "History(no epochs)"
-        best = self.best_epoch - 1
-        valid = f", valid {self.valid_nll[best]:.2f}" if self.valid_nll else ""
-        return (
-            f"History({len(self.epochs)} epochs in {sum(self.seconds):.0f} s; "
-            f"best epoch {self.best_epoch}: train {self.train_nll[best]:.2f}{valid} nats)"
-        )
 
 
 def fit(
@@ -152,8 +104,8 @@ def fit(
     file = None if checkpoint is None else Path(checkpoint)
     if file is not None:
         identity = {"kind": module.kind, "config": module.config(), "dtype": str(module._like().dtype)}
-        identity |= settings | {"train": _fingerprint(train_x), "valid": _fingerprint(valid_x)}
-        _partial(file).unlink(missing_ok=True)
+        identity |= settings | {"train": checkpoints.fingerprint(train_x), "valid": checkpoints.fingerprint(valid_x)}
+        checkpoints.clear(file)
         if file.exists():
             run.load(file, identity, seed_matters=isinstance(rng, (int, np.integer)))
         else:
@@ -259,43 +211,18 @@ class _Run:
 
     def save(self, file: Path, identity: dict[str, Any]) -> None:
         state = {
-            "format": CHECKPOINT_FORMAT,
             "identity": identity,
-            "seed": self.seed,
+            "rng": self.seed,
             "history": asdict(self.history),
             "module": self.module.state_dict(),
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
         }
-        partial = _partial(file)
-        try:
-            with partial.open("wb") as stream:
-                torch.save(state, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(partial, file)
-        finally:
-            partial.unlink(missing_ok=True)
+        checkpoints.write(file, state)
 
     def load(self, file: Path, identity: dict[str, Any], seed_matters: bool) -> None:
-        content = io.BytesIO(file.read_bytes())
-        try:
-            state = torch.load(content, map_location="cpu", weights_only=True)
-            known = state["format"] == CHECKPOINT_FORMAT
-        except Exception as error:  # torch.load raises what its parsers happen to raise
-            raise ValueError(f"checkpoint {str(file)!r} cannot be read as one of fit: {error}") from error
-        if not known:
-            raise ValueError(f"checkpoint {str(file)!r} is of another format: {state['format']!r}")
-        was, now = state["identity"], identity
-        if seed_matters:
-            was, now = was | {"rng": state["seed"]}, now | {"rng": self.seed}
-        changes = [f"{name} was {was.get(name)}, now {now[name]}" for name in now if was.get(name) != now[name]]
-        if changes:
-            raise ValueError(
-                f"checkpoint {str(file)!r} is of another run: {'; '.join(changes)}. "
-                "Name another file, or delete this one to begin anew."
-            )
-        self.seed = state["seed"]
+        state = checkpoints.read(file, identity | ({"rng": self.seed} if seed_matters else {}))
+        self.seed = state["rng"]
         self.history = History(**state["history"])
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -314,17 +241,6 @@ def _mix(seed: int, epoch: int) -> int:
 
 def _snapshot(module: Autoregressive) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-
-
-def _partial(file: Path) -> Path:
-    return file.with_name(file.name + ".tmp")
-
-
-def _fingerprint(x: Tensor | None) -> str | None:
-    """Shape and SHA-256 of the values."""
-    if x is None:
-        return None
-    return f"{tuple(x.shape)} {hashlib.sha256(x.cpu().numpy().data).hexdigest()[:16]}"
 
 
 def _as_data(module: Autoregressive, x: Any, name: str) -> Tensor:

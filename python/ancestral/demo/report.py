@@ -14,27 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancestral import plot
+from ancestral.history import History
 from ancestral.model import Model
-from ancestral.train import History
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was found out about one model; times are seconds a sample."""
+    """A trained model as the pictures show it; `nll` is of the test set, nats per image."""
 
     model: Model
     history: History
-    log_prob_torch: NDArray[np.float64]
-    log_prob_rust: NDArray[np.float64]
-    n_timed: int
-    seconds_usual: float
-    seconds_cached: float
-    seconds_rust: float
-
-    @property
-    def nll(self) -> float:
-        """Test NLL by the Rust core, nats per image."""
-        return -float(self.log_prob_rust.mean())
+    nll: float
 
 
 def machine() -> str:
@@ -64,33 +54,27 @@ def versions() -> str:
     return ", ".join(found)
 
 
-def likelihoods(result: Result) -> str:
-    """Write the test NLL from both sides, and how far they are apart at most."""
-    rows = [("torch", result.log_prob_torch), ("Rust", result.log_prob_rust)]
-    lines = [f"  test set, {len(result.log_prob_rust):,} images    NLL (nats)    bits/dim"]
-    for name, log_prob in rows:
+def likelihoods(by_torch: NDArray[np.float64], by_rust: NDArray[np.float64], n_dims: int) -> str:
+    """Write the test NLL from both sides' log_prob of each image, and how far these are apart at most."""
+    lines = [f"  {f'test set, {len(by_rust):,} images':<28}{'NLL (nats)':>12}{'bits/dim':>14}"]
+    for name, log_prob in (("torch", by_torch), ("Rust", by_rust)):
         nll = -log_prob.mean()
-        lines.append(f"    {name:<26} {nll:>10.5f}   {nll / (result.model.n_dims * math.log(2)):>9.6f}")
-    largest = np.abs(result.log_prob_torch - result.log_prob_rust).max()
-    lines.append(f"    largest |difference|       {largest:>10.1e}   nats, of any image")
+        lines.append(f"    {name:<26}{nll:>12.5f}{nll / (n_dims * math.log(2)):>14.6f}")
+    largest = np.abs(by_torch - by_rust).max()
+    lines.append(f"    {'largest |difference|':<26}{largest:>12.1e}  of any image")
     return "\n".join(lines)
 
 
-def timings(result: Result) -> str:
-    """Write the time a sample for both torch formulations and for Rust, with the ratios."""
-    lines = [f"  sampling, {result.n_timed} at once       ms a sample   Rust is"]
-    for name, seconds in [
-        ("torch, the usual loop", result.seconds_usual),
-        ("torch, cached activations", result.seconds_cached),
-    ]:
-        ratio = seconds / result.seconds_rust
-        lines.append(f"    {name:<26} {seconds * 1e3:>10.3f}   {_ratio(ratio):>9} times faster")
-    lines.append(f"    {'Rust':<26} {result.seconds_rust * 1e3:>10.3f}")
-    return "\n".join(lines)
+def timing_header(n: int) -> str:
+    """Write the head of the columns of `timing`."""
+    return f"  {f'sampling, {n} at once':<28}{'ms a sample':>12}{'times Rust':>14}"
 
 
-def _ratio(value: float) -> str:
-    return f"{value:,.0f}" if value >= 20 else f"{value:.1f}"
+def timing(name: str, seconds: float, rust: float) -> str:
+    """Write a time a sample, and its ratio to that of Rust."""
+    ratio = seconds / rust
+    digits = 0 if ratio >= 20 else 1
+    return f"    {name:<26}{seconds * 1e3:>12.3f}{ratio:>14,.{digits}f}"
 
 
 def samples_picture(path: Path, real: NDArray[np.uint8], drawn: dict[str, NDArray[np.uint8]]) -> Path:

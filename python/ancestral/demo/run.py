@@ -14,6 +14,7 @@ from ancestral import datasets, load
 from ancestral.demo import report
 from ancestral.demo.report import Result
 from ancestral.demo.torch_samplers import cached, usual_loop
+from ancestral.model import Model
 from ancestral.nn import FVSBN, NADE, Autoregressive, PixelCNN
 from ancestral.train import fit
 
@@ -122,40 +123,36 @@ def _one(
     print(f"  exported to {file} ({file.stat().st_size / 1e6:.1f} MB)")
 
     with torch.inference_mode():
-        log_prob_torch = np.concatenate(
+        by_torch = np.concatenate(
             [module.log_prob(test[i : i + 100]).double().numpy() for i in range(0, len(test), 100)]
         )
-    n = settings.n_timed
-    result = Result(
-        model=model,
-        history=history,
-        log_prob_torch=log_prob_torch,
-        log_prob_rust=model.log_prob(test, threads=threads, progress=False),
-        n_timed=n,
-        seconds_usual=_seconds(lambda: usual_loop(module, n), repeats=1) / n,
-        seconds_cached=min(_seconds_with(t, lambda: cached(module, n)) for t in {1, threads}) / n,
-        seconds_rust=_seconds(lambda: model.sample(n, rng=0, threads=threads, progress=False)) / n,
-    )
-    print(report.likelihoods(result))
-    print(report.timings(result))
-    return result
+    by_rust = model.log_prob(test, threads=threads, progress=False)
+    print(report.likelihoods(by_torch, by_rust, model.n_dims))
+    _time_sampling(module, model, settings.n_timed, threads)
+    return Result(model, history, nll=-float(by_rust.mean()))
 
 
-def _seconds_with(threads: int, call: Callable[[], object]) -> float:
-    """Time a call at a number of torch threads: small steps are often faster with one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        return _seconds(call)
-    finally:
-        torch.set_num_threads(before)
+def _time_sampling(module: Autoregressive, model: Model, n: int, threads: int) -> None:
+    """Print each time as soon as it is known: the usual loop takes a while."""
+    print(report.timing_header(n))
+    rust = _seconds(lambda: model.sample(n, rng=0, threads=threads, progress=False)) / n
+    print(report.timing("Rust", rust, rust))
+    # Torch's small steps can be faster on one thread than on all, so it has the choice.
+    seconds = min(_seconds(lambda: cached(module, n), torch_threads=t) for t in {1, threads}) / n
+    print(report.timing("torch, cached activations", seconds, rust))
+    best = min({1, threads}, key=lambda t: _seconds(lambda: usual_loop(module, n, n_steps=20), torch_threads=t))
+    seconds = _seconds(lambda: usual_loop(module, n), torch_threads=best, repeats=1) / n
+    print(report.timing("torch, the usual loop", seconds, rust))
 
 
-def _seconds(call: Callable[[], object], repeats: int = 3) -> float:
+def _seconds(call: Callable[[], object], torch_threads: int = 1, repeats: int = 3) -> float:
     """Return the shortest time of a few calls."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(torch_threads)
     times = []
     for _ in range(repeats):
         started = time.perf_counter()
         call()
         times.append(time.perf_counter() - started)
+    torch.set_num_threads(before)
     return min(times)

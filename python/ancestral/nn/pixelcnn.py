@@ -61,7 +61,7 @@ class PixelCNN(Autoregressive):
     """
 
     kind: ClassVar[str] = "PixelCNN"
-    default_lr: ClassVar[float] = 5e-3
+    default_lr: ClassVar[float] = 1e-2
 
     def __init__(
         self,

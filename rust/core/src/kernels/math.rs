@@ -82,6 +82,22 @@ pub fn ln_1p<L: Lanes>(l: L, z: L::F) -> L::F {
     l.fma(s, tail, l.add(s, s))
 }
 
+/// 1 / d for normal d of at most 2¹²⁵, to about one unit in the last place.
+///
+/// The exponent is negated by an integer subtraction, which also gives the mantissa to within an eighth; each Newton
+/// step y ← y (2 − d y) squares the error. Approximate-reciprocal instructions differ between processors, and division
+/// is slower.
+#[inline(always)]
+pub fn recip<L: Lanes>(l: L, d: L::F) -> L::F {
+    const GUESS: u32 = 0x7ef3_11c7;
+    let mut y = l.float(l.sub_u(l.splat_u(GUESS), l.bits(d)));
+    let minus_d = neg(l, d);
+    for _ in 0..3 {
+        y = l.mul(y, l.fma(minus_d, y, l.splat(2.0)));
+    }
+    y
+}
+
 /// The logistic function σ(x) = 1 / (1 + e⁻ˣ).
 #[inline(always)]
 pub fn sigmoid<L: Lanes>(l: L, x: L::F) -> L::F {

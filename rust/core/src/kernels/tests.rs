@@ -12,6 +12,7 @@ enum Function {
     Exp,
     Ln,
     Ln1p,
+    Recip,
     Sigmoid,
     Softplus,
 }
@@ -29,6 +30,7 @@ impl Kernel for Apply<'_> {
                 Function::Exp => math::exp(l, x),
                 Function::Ln => math::ln(l, x),
                 Function::Ln1p => math::ln_1p(l, x),
+                Function::Recip => math::recip(l, x),
                 Function::Sigmoid => math::sigmoid(l, x),
                 Function::Softplus => math::softplus(l, x),
             };
@@ -73,6 +75,8 @@ fn functions_are_accurate_to_a_few_units_in_the_last_place() {
         (Function::Ln, (0.9, 1.1), &f64::ln),
         (Function::Ln1p, (0.0, 1.0), &f64::ln_1p),
         (Function::Ln1p, (0.0, 1e-6), &f64::ln_1p),
+        (Function::Recip, (1.0, 8.0), &f64::recip),
+        (Function::Recip, (1e-30, 1e37), &f64::recip),
         (Function::Sigmoid, (-80.0, 80.0), &sigmoid),
         (Function::Softplus, (-80.0, 80.0), &softplus),
         (Function::Softplus, (-1.0, 1.0), &softplus),

@@ -1,0 +1,71 @@
+"""The file that a training run goes on from after it was killed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+FORMAT = "ancestral.fit 1"
+
+
+def _partial(file: Path) -> Path:
+    # A name of its own for the run's one file, not a random one: what a killed run left is found and removed.
+    return file.with_name(file.name + ".tmp")
+
+
+def clear(file: Path) -> None:
+    """Remove what a run that was killed while it wrote has left."""
+    _partial(file).unlink(missing_ok=True)
+
+
+def write(file: Path, state: dict[str, Any]) -> None:
+    """Write a state of tensors, numbers, strings, lists and dicts: whole, or the old file stays.
+
+    `state["identity"]` says which run it is; `read` compares it.
+    """
+    partial = _partial(file)
+    try:
+        with partial.open("wb") as stream:
+            torch.save({"format": FORMAT, **state}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read(file: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """The state in a file, on the CPU. No code in the file is run.
+
+    Raises ValueError if it is no such file, or of a run that differs from `identity`, whose keys are looked up in the
+    file's identity and then in its state.
+    """
+    content = io.BytesIO(file.read_bytes())
+    try:
+        state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
+        known = state["format"] == FORMAT
+    except Exception as error:  # torch.load raises what its parsers happen to raise
+        raise ValueError(f"checkpoint {str(file)!r} cannot be read as one of fit: {error}") from error
+    if not known:
+        raise ValueError(f"checkpoint {str(file)!r} is of another format: {state['format']!r}")
+    was = state | state["identity"]
+    changes = [f"{name} was {was.get(name)}, now {now}" for name, now in identity.items() if was.get(name) != now]
+    if changes:
+        raise ValueError(
+            f"checkpoint {str(file)!r} is of another run: {'; '.join(changes)}. "
+            "Name another file, or delete this one to begin anew."
+        )
+    return state
+
+
+def fingerprint(x: Tensor | None) -> str | None:
+    """Shape and SHA-256 of the values."""
+    if x is None:
+        return None
+    return f"{tuple(x.shape)} {hashlib.sha256(x.cpu().numpy().data).hexdigest()[:16]}"

@@ -1,0 +1,98 @@
+//! NADE, the neural autoregressive distribution estimator: hidden units shared by all conditionals.
+//!
+//! h_i = σ(c + W_{·,<i} x_<i),  p(x_i = 1 | x_<i) = σ(b_i + V_i · h_i).
+//! Larochelle, Murray, *The neural autoregressive distribution estimator*, AISTATS 2011.
+//!
+//! The walk is driven by events: the hidden units change only after a one ([`hidden`]), so between two ones each dimension
+//! costs a dot product and nothing else ([`walk`]).
+
+mod hidden;
+mod walk;
+
+use serde::Deserialize;
+
+use self::hidden::Hidden;
+use super::{abs_sum, check_range};
+use crate::{
+    block::Block,
+    checkpoint::Checkpoint,
+    error::Error,
+    event::Event,
+    kernels::{Pack, to_packs},
+    model::{Model, Scratch},
+};
+
+/// The name in files.
+pub const KIND: &str = "NADE";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    n_dims: usize,
+    n_hidden: usize,
+    /// Required, though it may be null.
+    #[serde(deserialize_with = "Option::deserialize")]
+    order: Option<Vec<u32>>,
+}
+
+/// A trained NADE. Rows of hidden units are filled up with zeros to whole packs.
+pub struct Nade {
+    event: Event,
+    n_hidden: usize,
+    hidden: Hidden,
+    /// Row i: V_{i,·}
+    v: Vec<Pack>,
+    b: Vec<f32>,
+}
+
+impl Nade {
+    /// From `W` (`n_hidden`, `n_dims`), `c` (`n_hidden`), `V` (`n_dims`, `n_hidden`) and `b` (`n_dims`).
+    pub fn new(checkpoint: &Checkpoint) -> Result<Self, Error> {
+        let Config { n_dims, n_hidden, order } = checkpoint.config()?;
+        let tensors = checkpoint.expect(&[
+            ("W".into(), vec![n_hidden, n_dims]),
+            ("c".into(), vec![n_hidden]),
+            ("V".into(), vec![n_dims, n_hidden]),
+            ("b".into(), vec![n_dims]),
+        ])?;
+        let event = Event::new(vec![n_dims], 2, || order)?;
+        if n_hidden == 0 {
+            return Err(Error::format("n_hidden is 0; wanted at least 1"));
+        }
+        let [w, c, v, b] = std::array::from_fn(|i| tensors[i].data());
+        let v_row = |i: usize| &v[i * n_hidden..][..n_hidden];
+        let w_row = |k: usize| &w[k * n_dims..][..n_dims];
+        check_range("output", (0..n_dims).map(|i| abs_sum(v_row(i)) + f64::from(b[i].abs())))?;
+        check_range("hidden unit", (0..n_hidden).map(|k| abs_sum(w_row(k)) + f64::from(c[k].abs())))?;
+        Ok(Self {
+            event,
+            n_hidden,
+            hidden: Hidden::new(w, c)?,
+            v: (0..n_dims).flat_map(|i| to_packs(v_row(i))).collect(),
+            b: b.to_vec(),
+        })
+    }
+}
+
+impl Model for Nade {
+    fn event(&self) -> &Event {
+        &self.event
+    }
+
+    fn n_params(&self) -> usize {
+        self.event.n_dims() * (2 * self.n_hidden + 1) + self.n_hidden
+    }
+
+    fn cost(&self) -> usize {
+        self.event.n_dims() * self.n_hidden
+    }
+
+    fn block_len(&self) -> usize {
+        // The hidden units of all samples should fit half of a second-level cache of 1 MiB.
+        ((1 << 16) / self.n_hidden).clamp(8, 64)
+    }
+
+    fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
+        walk::walk(self, block, scratch)
+    }
+}
