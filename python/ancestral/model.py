@@ -62,6 +62,9 @@ class Model:
 
         Raises FormatError if the parts do not make a model, TypeError if a tensor does not hold floats.
         """
+        for argument, value in (("config", config), ("tensors", tensors)):
+            if not isinstance(value, Mapping):
+                raise TypeError(f"{argument} is a {type(value).__name__}; wanted a mapping")
         arrays = {}
         for name, tensor in tensors.items():
             array = arguments.as_array(f"tensors[{name!r}]", tensor)
@@ -204,9 +207,9 @@ class Model:
     ) -> None:
         start = arguments.integer("start", start, 0, _LAST_INDEX - len(x))
         n_threads = arguments.threads(threads)
-        # Last, so that a Generator does not advance in a call that fails its checks.
-        seed = arguments.seed(rng)
         with reporting(progress, len(x), "sample") as report:
+            # Last, so that a Generator does not advance in a call that fails its checks.
+            seed = arguments.seed(rng)
             self._inner.draw(x, log_prob, seed, start, n_threads, report)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -232,7 +235,7 @@ class Model:
 
 
 def _brief(value: object) -> str:
-    return "[…]" if isinstance(value, list) and len(value) > 3 else repr(value)
+    return repr(value) if not isinstance(value, list) else repr(tuple(value)) if len(value) <= 3 else "(…)"
 
 
 def _from_bytes(data: bytes) -> Model:

@@ -70,7 +70,7 @@ def image_grid(
         if value < 1:
             raise ValueError(f"{name}: expected at least 1, got {value}")
 
-    # One picture with gaps of one pixel (NaN is drawn as nothing) keeps every pixel the same size on paper.
+    # One picture with gaps of one pixel (NaN shows the background) keeps every pixel the same size on paper.
     sheet = np.full((n_rows * (height + 1) - 1, n_cols * (width + 1) - 1, channels), np.nan)
     for k, image in enumerate(pixels[: n_rows * n_cols]):
         y, x = k // n_cols * (height + 1), k % n_cols * (width + 1)
@@ -82,7 +82,8 @@ def image_grid(
     if channels == 1:
         ax.imshow(sheet[:, :, 0], cmap=cmap, vmin=0, vmax=top, interpolation="nearest")
     else:
-        ax.imshow(np.nan_to_num(np.clip(sheet / top, 0, 1), nan=1.0), interpolation="nearest")
+        ax.imshow(np.nan_to_num(np.clip(sheet / top, 0, 1), nan=0.86), interpolation="nearest")
+    ax.set_facecolor("#dcdcdc")
     ax.set_xticks([])
     ax.set_yticks([])
     for spine in ax.spines.values():

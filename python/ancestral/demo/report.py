@@ -98,7 +98,8 @@ def curves_picture(path: Path, histories: dict[str, History]) -> Path:
 def _figure(n_panels: int, size: float) -> tuple[Any, list[Any]]:
     try:
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise ImportError("the demo draws with matplotlib: pip install 'ancestral[demo]'") from error
-    figure = Figure(figsize=(size * n_panels, size + 0.3), layout="constrained")
+    figure = Figure(figsize=(size * n_panels, size + 0.3), layout=ConstrainedLayoutEngine(wspace=0.05))
     return figure, list(figure.subplots(1, n_panels, squeeze=False)[0])

@@ -67,7 +67,7 @@ impl Checkpoint {
         let invalid = |error| Error::format(format!("not a valid safetensors file: {error}"));
         let (header_len, header) = SafeTensors::read_metadata(bytes).map_err(invalid)?;
         serde_json::from_slice::<UniqueKeys>(&bytes[8..][..header_len])
-            .map_err(|error| Error::format(format!("not a valid safetensors file: {error}")))?;
+            .map_err(|error| Error::format(format!("not a valid safetensors file: header: {error}")))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let field = |name: &str| {
             metadata.get(name).ok_or_else(|| {
@@ -161,6 +161,18 @@ impl<'de> Visitor<'de> for UniqueKeys {
     fn visit_str<E>(self, _: &str) -> Result<Self, E> {
         Ok(self)
     }
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
     fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
         Ok(self)
     }
@@ -172,7 +184,7 @@ impl<'de> Visitor<'de> for UniqueKeys {
         let mut seen = HashSet::new();
         while let Some((key, _)) = entries.next_entry::<String, Self>()? {
             if let Some(twice) = seen.replace(key) {
-                return Err(A::Error::custom(format!("the key {twice:?} stands twice in its header")));
+                return Err(A::Error::custom(format!("the key {twice:?} stands twice")));
             }
         }
         Ok(self)
@@ -181,5 +193,7 @@ impl<'de> Visitor<'de> for UniqueKeys {
 
 /// A config from its JSON text.
 pub fn parse(config: &str) -> Result<Value, Error> {
-    serde_json::from_str(config).map_err(|error| Error::format(format!("the config is not JSON: {error}")))
+    serde_json::from_str::<UniqueKeys>(config)
+        .and_then(|_| serde_json::from_str(config))
+        .map_err(|error| Error::format(format!("the config is not JSON: {error}")))
 }

@@ -60,7 +60,8 @@ impl Driver for Score<'_> {
     }
 
     fn choose(&self, sample: usize, step: usize, _: &Categorical) -> u8 {
-        self.row(sample)[self.event.dim(step)]
+        // Checked when the batch came; the minimum is for a caller who changes x meanwhile.
+        self.row(sample)[self.event.dim(step)].min((self.event.n_classes() - 1) as u8)
     }
 }
 

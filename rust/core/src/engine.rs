@@ -1,13 +1,18 @@
 //! The one loop: a batch is cut into blocks of samples, and a model meets a driver in each.
 //!
 //! Nothing about a sample's value depends on its block, so the cut is free to follow the batch and the threads.
+//!
+//! Each call starts its own threads and ends them. Starting one takes some 10 µs, and a pool kept for later calls would have
+//! to be fair between calls that run at once, and could not be carried over a fork.
 
 use std::{
+    num::NonZero,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{RecvTimeoutError, channel},
     },
+    thread,
     time::Duration,
 };
 
@@ -17,13 +22,20 @@ use crate::{
     error::Error,
     kernels::Isa,
     model::{Model, Scratch},
-    pool,
 };
 
 /// How often the caller is asked whether to go on.
 const HEARTBEAT: Duration = Duration::from_millis(50);
-/// Multiply-adds below which a call stays on its own thread: waking the pool would take longer.
+/// Multiply-adds worth a thread: a call with fewer stays on its own.
 const SMALL: usize = 1 << 20;
+/// The most threads a call may ask for.
+pub const MAX_THREADS: usize = 1024;
+
+/// The number of threads for a call that does not say: the processors this process may use, by its affinity and its
+/// control group's quota.
+pub fn default_threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS)
+}
 
 /// A batch to walk.
 pub struct Batch<'a> {
@@ -75,19 +87,25 @@ pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> 
         }
     };
 
-    if n.saturating_mul(model.cost()) <= SMALL {
+    let cost = n.saturating_mul(model.cost());
+    let workers = threads.min(n.div_ceil(block_len)).min(cost.div_ceil(SMALL));
+    if cost <= SMALL {
         work();
     } else {
-        let workers = threads.min(n.div_ceil(block_len));
-        pool::pool(threads)?.in_place_scope(|scope| {
+        thread::scope(|scope| -> Result<(), Error> {
             let (alive, all_done) = channel::<()>();
-            for _ in 0..workers {
-                let alive = alive.clone();
-                let work = &work;
-                scope.spawn(move |_| {
-                    work();
-                    drop(alive);
-                });
+            for started in 0..workers {
+                let (alive, work) = (alive.clone(), &work);
+                let worker =
+                    thread::Builder::new().name(format!("ancestral-{started}")).spawn_scoped(scope, move || {
+                        let _alive = alive;
+                        work();
+                    });
+                match worker {
+                    Ok(_) => {}
+                    Err(_) if started > 0 => break,
+                    Err(error) => return Err(Error::Threads { reason: error.to_string() }),
+                }
             }
             drop(alive);
             while all_done.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
@@ -96,7 +114,8 @@ pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> 
                     stop.store(true, Ordering::Relaxed);
                 }
             }
-        });
+            Ok(())
+        })?;
     }
     first_error.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }

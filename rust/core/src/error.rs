@@ -33,10 +33,8 @@ pub enum Error {
         available: String,
     },
     /// No threads could be started.
-    #[error("could not start {threads} threads: {reason}")]
+    #[error("could not start a thread: {reason}")]
     Threads {
-        /// How many were wanted.
-        threads: usize,
         /// What the system said.
         reason: String,
     },

@@ -42,5 +42,4 @@ pub mod kernels;
 pub mod model;
 pub mod models;
 pub mod philox;
-pub mod pool;
 mod stream;

@@ -17,12 +17,12 @@ mod _core {
 
     /// The most threads a call may ask for.
     #[pymodule_export]
-    const MAX_THREADS: usize = ancestral_core::pool::MAX_THREADS;
+    const MAX_THREADS: usize = ancestral_core::engine::MAX_THREADS;
 
     /// Processors that this process may use.
     #[pyfunction]
     fn default_threads() -> usize {
-        ancestral_core::pool::default_threads()
+        ancestral_core::engine::default_threads()
     }
 
     /// The instruction set in use: "portable", "avx2" or "avx512".
