@@ -12,26 +12,65 @@ struct BernoulliLogProb<'a> {
     x: &'a [u8],
 }
 
+/// Factors 1 + e^−|s| ≤ 2 that can be multiplied before a float overflows.
+const FACTORS: usize = 96;
+
 impl Kernel for BernoulliLogProb<'_> {
     type Output = f64;
 
+    /// softplus(s) = max(s, 0) + ln(1 + e^−|s|). The logarithms of up to `FACTORS` packs are taken at once, as that of a
+    /// product; what 1 + e^−|s| loses to rounding is summed apart, so that near-certain dimensions keep their digits.
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) -> f64 {
-        let mut sum = 0.0;
-        for (logits, x) in self.logits.iter().zip(self.x.chunks(LANES)) {
-            // −log p = softplus(s) with s = −logit for a one, logit for a zero: a one flips the sign bit.
-            let mut sign = [0; LANES];
-            for (sign, &x) in sign.iter_mut().zip(x) {
-                *sign = u32::from(x) << 31;
+        let mut sums = [0.0; LANES];
+        for (logits, x) in self.logits.chunks(FACTORS).zip(self.x.chunks(FACTORS * LANES)) {
+            let one = l.splat(1.0);
+            let (mut product, mut lost) = (one, l.splat(0.0));
+            for (logits, x) in logits.iter().zip(x.chunks(LANES)) {
+                let s = surprises(l, logits, x);
+                let odds = math::exp(l, math::neg(l, math::abs(l, s)));
+                let factor = l.add(one, odds);
+                product = l.mul(product, factor);
+                lost = l.add(lost, l.sub(odds, l.sub(factor, one)));
+                add_f64(l, &mut sums, l.max(s, l.splat(0.0)));
             }
-            let s = l.float(l.xor_u(l.bits(l.load(logits)), l.load_u(&sign)));
-            let mut surprise = Pack::ZERO;
-            l.store(&mut surprise, math::softplus(l, s));
-            surprise.0[x.len()..].fill(0.0);
-            sum += l.sum_f64(l.load(&surprise));
+            add_f64(l, &mut sums, math::ln(l, product));
+            add_f64(l, &mut sums, lost);
         }
-        -sum
+        -fold(sums)
     }
+}
+
+/// s with −log p(x_i | x_<i) = softplus(s): −logit for a one, logit for a zero, −∞ where there is no x_i.
+#[inline(always)]
+fn surprises<L: Lanes>(l: L, logits: &Pack, x: &[u8]) -> L::F {
+    // A one flips the sign bit.
+    let mut sign = [0; LANES];
+    for (sign, &x) in sign.iter_mut().zip(x) {
+        *sign = u32::from(x) << 31;
+    }
+    let mut pack = *logits;
+    if x.len() < LANES {
+        pack.0[x.len()..].fill(f32::NEG_INFINITY);
+    }
+    l.float(l.xor_u(l.bits(l.load(&pack)), l.load_u(&sign)))
+}
+
+/// Adds each lane to its own sum in f64.
+#[inline(always)]
+fn add_f64<L: Lanes>(l: L, sums: &mut [f64; LANES], x: L::F) {
+    let mut lanes = Pack::ZERO;
+    l.store(&mut lanes, x);
+    for (sum, lane) in sums.iter_mut().zip(lanes.0) {
+        *sum += f64::from(lane);
+    }
+}
+
+/// The sum of all lanes, halves folded onto each other.
+fn fold(sums: [f64; LANES]) -> f64 {
+    let eight: [f64; 8] = std::array::from_fn(|l| sums[l] + sums[l + 8]);
+    let four: [f64; 4] = std::array::from_fn(|l| eight[l] + eight[l + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
 }
 
 /// P(x_i = 1 | x_<i) = σ(logit), in place.

@@ -29,17 +29,17 @@ fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
-/// Philox4x32-10 of sixteen counters.
+/// Philox4x32-10 of eight counters, in the even lanes; the odd ones hold what the products leave there.
 #[inline(always)]
 fn philox_lanes<L: Lanes>(l: L, mut counter: [L::U; 4], mut key: [u32; 2]) -> [L::U; 4] {
     for _ in 0..ROUNDS {
-        let (high0, low0) = l.mul_wide_u(counter[0], l.splat_u(MULTIPLIER[0]));
-        let (high1, low1) = l.mul_wide_u(counter[2], l.splat_u(MULTIPLIER[1]));
+        let product0 = l.mul_even_u(counter[0], l.splat_u(MULTIPLIER[0]));
+        let product1 = l.mul_even_u(counter[2], l.splat_u(MULTIPLIER[1]));
         counter = [
-            l.xor_u(l.xor_u(high1, counter[1]), l.splat_u(key[0])),
-            low1,
-            l.xor_u(l.xor_u(high0, counter[3]), l.splat_u(key[1])),
-            low0,
+            l.xor_u(l.xor_u(l.odd_to_even_u(product1), counter[1]), l.splat_u(key[0])),
+            product1,
+            l.xor_u(l.xor_u(l.odd_to_even_u(product0), counter[3]), l.splat_u(key[1])),
+            product0,
         ];
         key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
     }
@@ -82,10 +82,12 @@ impl Kernel for LogitsOfUniforms<'_> {
         let lane = l.load_u(&std::array::from_fn(|i| i as u32));
         let [low, high] = halves(self.sample).map(|half| l.splat_u(half));
         for (group, packs) in self.out.chunks_mut(GROUP / LANES).enumerate() {
-            let counter = l.add_u(lane, l.splat_u((group * LANES) as u32));
-            let words = philox_lanes(l, [low, high, counter, l.splat_u(PURPOSE_DRAW)], halves(self.seed));
-            for (pack, word) in packs.iter_mut().zip(words) {
-                l.store(pack, logit_of_word(l, word));
+            let even = l.add_u(lane, l.splat_u((group * LANES) as u32));
+            let purpose = l.splat_u(PURPOSE_DRAW);
+            let evens = philox_lanes(l, [low, high, even, purpose], halves(self.seed));
+            let odds = philox_lanes(l, [low, high, l.odd_to_even_u(even), purpose], halves(self.seed));
+            for (word, pack) in packs.iter_mut().enumerate() {
+                l.store(pack, logit_of_word(l, l.interleave_even_u(evens[word], odds[word])));
             }
         }
     }
@@ -95,7 +97,7 @@ impl Kernel for LogitsOfUniforms<'_> {
 #[inline(always)]
 fn logit_of_word<L: Lanes>(l: L, word: L::U) -> L::F {
     let complement = l.xor_u(word, l.splat_u(u32::MAX));
-    math::ln(l, l.div(plus_half(l, word), plus_half(l, complement)))
+    math::ln(l, l.mul(plus_half(l, word), math::recip(l, plus_half(l, complement))))
 }
 
 /// w + ½, correctly rounded: the halves of w are exact floats, and one fused multiply-add joins them.

@@ -43,6 +43,7 @@ impl Lanes for Avx2 {
         sub_u(a: U, b: U) -> U = _mm256_sub_epi32;
         and_u(a: U, b: U) -> U = _mm256_and_si256;
         xor_u(a: U, b: U) -> U = _mm256_xor_si256;
+        mul_even_u(a: U, b: U) -> U = _mm256_mul_epu32;
         int_to_float(a: U) -> F = _mm256_cvtepi32_ps;
         bits(a: F) -> U = _mm256_castps_si256;
         float(a: U) -> F = _mm256_castsi256_ps;
@@ -121,26 +122,19 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
-    fn mul_wide_u(self, a: Self::U, b: Self::U) -> (Self::U, Self::U) {
-        // SAFETY: the token proves that the processor has AVX2.
-        let (low_half, high_half) = unsafe { (mul_wide_half(a[0], b[0]), mul_wide_half(a[1], b[1])) };
-        ([low_half.0, high_half.0], [low_half.1, high_half.1])
+    fn odd_to_even_u(self, a: Self::U) -> Self::U {
+        // SAFETY: the token proves that the processor has the instruction.
+        unsafe { [_mm256_srli_epi64::<32>(a[0]), _mm256_srli_epi64::<32>(a[1])] }
     }
-}
-
-/// High and low halves of eight 64-bit products.
-///
-/// # Safety
-/// The processor has AVX2.
-#[inline(always)]
-unsafe fn mul_wide_half(a: __m256i, b: __m256i) -> (__m256i, __m256i) {
-    const ODD: i32 = 0xAA;
-    // SAFETY: the caller's promise.
-    unsafe {
-        let even = _mm256_mul_epu32(a, b);
-        let odd = _mm256_mul_epu32(_mm256_srli_epi64::<32>(a), _mm256_srli_epi64::<32>(b));
-        let high = _mm256_blend_epi32::<ODD>(_mm256_srli_epi64::<32>(even), odd);
-        let low = _mm256_blend_epi32::<ODD>(even, _mm256_slli_epi64::<32>(odd));
-        (high, low)
+    #[inline(always)]
+    fn interleave_even_u(self, a: Self::U, b: Self::U) -> Self::U {
+        const ODD: i32 = 0xAA;
+        // SAFETY: the token proves that the processor has the instructions.
+        unsafe {
+            [
+                _mm256_blend_epi32::<ODD>(a[0], _mm256_slli_epi64::<32>(b[0])),
+                _mm256_blend_epi32::<ODD>(a[1], _mm256_slli_epi64::<32>(b[1])),
+            ]
+        }
     }
 }

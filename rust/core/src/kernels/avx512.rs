@@ -48,6 +48,7 @@ impl Lanes for Avx512 {
         sub_u(a: U, b: U) -> U = _mm512_sub_epi32;
         and_u(a: U, b: U) -> U = _mm512_and_si512;
         xor_u(a: U, b: U) -> U = _mm512_xor_si512;
+        mul_even_u(a: U, b: U) -> U = _mm512_mul_epu32;
         int_to_float(a: U) -> F = _mm512_cvtepi32_ps;
         bits(a: F) -> U = _mm512_castps_si512;
         float(a: U) -> F = _mm512_castsi512_ps;
@@ -109,15 +110,14 @@ impl Lanes for Avx512 {
         unsafe { _mm512_srai_epi32::<N>(a) }
     }
     #[inline(always)]
-    fn mul_wide_u(self, a: Self::U, b: Self::U) -> (Self::U, Self::U) {
+    fn odd_to_even_u(self, a: Self::U) -> Self::U {
+        // SAFETY: the token proves that the processor has the instruction.
+        unsafe { _mm512_srli_epi64::<32>(a) }
+    }
+    #[inline(always)]
+    fn interleave_even_u(self, a: Self::U, b: Self::U) -> Self::U {
         const ODD: u16 = 0xAAAA;
         // SAFETY: the token proves that the processor has the instructions.
-        unsafe {
-            let even = _mm512_mul_epu32(a, b);
-            let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b));
-            let high = _mm512_mask_blend_epi32(ODD, _mm512_srli_epi64::<32>(even), odd);
-            let low = _mm512_mask_blend_epi32(ODD, even, _mm512_slli_epi64::<32>(odd));
-            (high, low)
-        }
+        unsafe { _mm512_mask_blend_epi32(ODD, a, _mm512_slli_epi64::<32>(b)) }
     }
 }

@@ -71,16 +71,6 @@ pub trait Lanes: Copy {
     fn gt(self, a: Self::F, b: Self::F) -> u16;
     /// The sum of all lanes, halves folded onto each other: (l, l+8), (l, l+4), (l, l+2), (l, l+1).
     fn sum(self, a: Self::F) -> f32;
-    /// The sum of all lanes in f64: each is widened, then folded as by [`Lanes::sum`].
-    #[inline(always)]
-    fn sum_f64(self, a: Self::F) -> f64 {
-        let mut lanes = Pack::ZERO;
-        self.store(&mut lanes, a);
-        let wide = lanes.0.map(f64::from);
-        let eight: [f64; 8] = std::array::from_fn(|l| wide[l] + wide[l + 8]);
-        let four: [f64; 4] = std::array::from_fn(|l| eight[l] + eight[l + 4]);
-        (four[0] + four[2]) + (four[1] + four[3])
-    }
 
     /// The same integer in every lane.
     fn splat_u(self, x: u32) -> Self::U;
@@ -100,8 +90,12 @@ pub trait Lanes: Copy {
     fn shr_u<const N: u32>(self, a: Self::U) -> Self::U;
     /// a >> N, filled with the sign bit
     fn sar_u<const N: u32>(self, a: Self::U) -> Self::U;
-    /// High and low halves of the 64-bit products a · b.
-    fn mul_wide_u(self, a: Self::U, b: Self::U) -> (Self::U, Self::U);
+    /// For each pair of lanes (2k, 2k + 1), the 64-bit product of the lanes 2k: its low half in 2k, its high half in 2k + 1.
+    fn mul_even_u(self, a: Self::U, b: Self::U) -> Self::U;
+    /// Lane 2k + 1 moved to lane 2k, and zero in its place.
+    fn odd_to_even_u(self, a: Self::U) -> Self::U;
+    /// Lanes 2k of a, each followed by lane 2k of b.
+    fn interleave_even_u(self, a: Self::U, b: Self::U) -> Self::U;
     /// Lanes read as signed integers, converted to the nearest float.
     fn int_to_float(self, a: Self::U) -> Self::F;
     /// The bits of a float.

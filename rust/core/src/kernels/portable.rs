@@ -105,9 +105,17 @@ impl Lanes for Portable {
         a.map(|a| (a.cast_signed() >> N).cast_unsigned())
     }
     #[inline(always)]
-    fn mul_wide_u(self, a: Self::U, b: Self::U) -> (Self::U, Self::U) {
-        let wide = zip(a, b, |a, b| u64::from(a) * u64::from(b));
-        (wide.map(|p| (p >> 32) as u32), wide.map(|p| p as u32))
+    fn mul_even_u(self, a: Self::U, b: Self::U) -> Self::U {
+        let product = |l: usize| u64::from(a[l & !1]) * u64::from(b[l & !1]);
+        std::array::from_fn(|l| (product(l) >> (32 * (l & 1))) as u32)
+    }
+    #[inline(always)]
+    fn odd_to_even_u(self, a: Self::U) -> Self::U {
+        std::array::from_fn(|l| if l % 2 == 0 { a[l + 1] } else { 0 })
+    }
+    #[inline(always)]
+    fn interleave_even_u(self, a: Self::U, b: Self::U) -> Self::U {
+        std::array::from_fn(|l| if l % 2 == 0 { a[l] } else { b[l - 1] })
     }
     #[inline(always)]
     fn int_to_float(self, a: Self::U) -> Self::F {

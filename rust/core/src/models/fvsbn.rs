@@ -33,8 +33,8 @@ struct Config {
 pub struct Fvsbn {
     event: Event,
     bias: Vec<Pack>,
-    /// For each block of 16 outputs, the weights from inputs 0 to the block's last: row j holds w_ij for its 16
-    /// outputs i, zero where j ≥ i.
+    /// For each block of 16 outputs, a row of zeros and then the weights from inputs 0 to the block's last: row j + 1 holds
+    /// w_ij for its 16 outputs i, zero where j ≥ i.
     weight: Vec<Vec<Pack>>,
 }
 
@@ -48,9 +48,9 @@ impl Fvsbn {
         let row = |i: usize| &weight[i * n_dims..][..i];
         check_range("output", (0..n_dims).map(|i| abs_sum(row(i)) + f64::from(bias[i].abs())))?;
         let blocks = (0..n_dims.div_ceil(LANES)).map(|block| {
-            let mut packs = vec![Pack::ZERO; (block + 1) * LANES];
+            let mut packs = vec![Pack::ZERO; 1 + (block + 1) * LANES];
             for lane in 0..LANES.min(n_dims - block * LANES) {
-                for (pack, &w) in packs.iter_mut().zip(row(block * LANES + lane)) {
+                for (pack, &w) in packs[1..].iter_mut().zip(row(block * LANES + lane)) {
                     pack.0[lane] = w;
                 }
             }
@@ -80,21 +80,34 @@ impl Model for Fvsbn {
     }
 
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
-        scratch.indices.resize(block.len * (self.event.n_dims() + 1), 0);
+        let stride = self.event.n_dims().next_multiple_of(CHAINS);
+        scratch.indices.clear();
+        scratch.indices.resize(block.len * stride, ZERO_ROW);
+        let mut counts = vec![0; block.len];
         for at in 0..self.weight.len() {
             block.check()?;
-            block.isa.run(Walk { model: self, block, events: &mut scratch.indices, at });
+            block.isa.run(Walk { model: self, block, rows: &mut scratch.indices, stride, counts: &mut counts, at });
         }
         Ok(())
     }
 }
 
+/// The row of zeros in each block of weights: what a sample adds that has no more ones.
+const ZERO_ROW: u32 = 0;
+/// Sums that a sample's rows are added into in turn: they hide the latency of an addition.
+const CHAINS: usize = 2;
+/// Samples that walk in step. Waiting for one sample's comparison, the others' go on, and there is one branch for all.
+const GROUP: usize = 4;
+
 /// One block of 16 dimensions, for all samples.
 struct Walk<'a, 'b> {
     model: &'a Fvsbn,
     block: &'a mut Block<'b>,
-    /// For each sample, the number of ones so far and then their steps.
-    events: &'a mut [u32],
+    /// For each sample the rows of its ones so far, then zero rows; `stride` apart.
+    rows: &'a mut [u32],
+    stride: usize,
+    /// Ones so far.
+    counts: &'a mut [usize],
     at: usize,
 }
 
@@ -102,53 +115,84 @@ impl Kernel for Walk<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
+    fn run<L: Lanes>(mut self, l: L) {
+        let len = self.block.len;
+        let mut sample = 0;
+        while sample + GROUP <= len {
+            self.group::<L, GROUP>(l, sample);
+            sample += GROUP;
+        }
+        while sample < len {
+            self.group::<L, 1>(l, sample);
+            sample += 1;
+        }
+    }
+}
+
+impl Walk<'_, '_> {
+    /// The samples from `sample` on, `N` of them.
+    #[inline(always)]
+    fn group<L: Lanes, const N: usize>(&mut self, l: L, sample: usize) {
         let n_dims = self.model.event.n_dims();
         let packs = n_dims.div_ceil(LANES);
         let first = self.at * LANES;
         let lanes = LANES.min(n_dims - first);
-        let weight = &self.model.weight[self.at][..first + LANES];
+        let weight = &self.model.weight[self.at][..1 + first + LANES];
+        let stride = self.stride;
+        let rows = &mut self.rows[sample * stride..][..N * stride];
+        let counts: &mut [usize; N] = (&mut self.counts[sample..sample + N]).try_into().expect("N samples");
+
         let bias = l.load(&self.model.bias[self.at]);
-        for sample in 0..self.block.len {
-            let (count, events) =
-                self.events[sample * (n_dims + 1)..][..n_dims + 1].split_first_mut().expect("n_dims + 1");
-            if self.at == 0 {
-                *count = 0;
-            }
-            // Four chains of additions at a time hide the latency of one.
-            let mut sums = [bias, l.splat(0.0), l.splat(0.0), l.splat(0.0)];
-            let (fours, rest) = events[..*count as usize].as_chunks::<4>();
-            for four in fours {
-                sums = [
-                    l.add(sums[0], l.load(&weight[four[0] as usize])),
-                    l.add(sums[1], l.load(&weight[four[1] as usize])),
-                    l.add(sums[2], l.load(&weight[four[2] as usize])),
-                    l.add(sums[3], l.load(&weight[four[3] as usize])),
+        let mut sums = [[bias, l.splat(0.0)]; N];
+        let most = counts.iter().copied().fold(0, usize::max);
+        for at in (0..most).step_by(CHAINS) {
+            for n in 0..N {
+                let pair = &rows[n * stride + at..][..CHAINS];
+                sums[n] = [
+                    l.add(sums[n][0], l.load(&weight[pair[0] as usize])),
+                    l.add(sums[n][1], l.load(&weight[pair[1] as usize])),
                 ];
             }
-            for &step in rest {
-                sums[0] = l.add(sums[0], l.load(&weight[step as usize]));
-            }
-            let mut logits = l.add(l.add(sums[0], sums[1]), l.add(sums[2], sums[3]));
+        }
 
-            let field = &mut self.block.field[sample * packs + self.at];
-            let thresholds = l.load(field);
-            let mut undecided = u16::MAX >> (LANES - lanes);
-            loop {
-                let ones = l.gt(logits, thresholds) & undecided;
-                if ones == 0 {
-                    break;
-                }
-                // Lanes before the first one are zeros now; those after it are compared again with its weights added.
-                let lane = ones.trailing_zeros() as usize;
-                let step = first + lane;
-                self.block.x[sample * n_dims + step] = 1;
-                events[*count as usize] = step as u32;
-                *count += 1;
-                logits = l.add(logits, l.load(&weight[step]));
-                undecided &= (u16::MAX << lane) << 1;
+        let mut logits = [bias; N];
+        let mut thresholds = [bias; N];
+        for n in 0..N {
+            logits[n] = l.add(sums[n][0], sums[n][1]);
+            thresholds[n] = l.load(&self.block.field[(sample + n) * packs + self.at]);
+        }
+        let mut undecided = [u32::from(u16::MAX >> (LANES - lanes)); N];
+        let mut ones = [0_u32; N];
+        loop {
+            let mut above = [0; N];
+            let mut any = 0;
+            for n in 0..N {
+                above[n] = u32::from(l.gt(logits[n], thresholds[n])) & undecided[n];
+                any |= above[n];
             }
-            l.store(field, logits);
+            if any == 0 {
+                break;
+            }
+            for n in 0..N {
+                // Lanes before the first one are zeros now; those after it are compared again with its weights added.
+                let one = above[n] & above[n].wrapping_neg();
+                let step = first + one.trailing_zeros() as usize;
+                let row = if one == 0 { ZERO_ROW } else { 1 + step as u32 };
+                logits[n] = l.add(logits[n], l.load(&weight[row as usize]));
+                undecided[n] &= !(one | one.wrapping_sub(1));
+                ones[n] |= one;
+                if one != 0 {
+                    rows[n * stride + counts[n]] = row;
+                    counts[n] += 1;
+                }
+            }
+        }
+        for n in 0..N {
+            l.store(&mut self.block.field[(sample + n) * packs + self.at], logits[n]);
+            let x = &mut self.block.x[(sample + n) * n_dims + first..][..lanes];
+            for (lane, x) in x.iter_mut().enumerate() {
+                *x = (ones[n] >> lane & 1) as u8;
+            }
         }
     }
 }
