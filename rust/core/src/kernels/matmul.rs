@@ -20,7 +20,18 @@ pub struct Term {
     pub weight: usize,
 }
 
-/// out[r][p] = bias[p] + Σ over terms and k of input[r][k] · weight[k][p].
+/// What is done to a sum before it is stored.
+#[derive(Clone, Copy)]
+pub enum Finish<'a> {
+    /// Nothing.
+    Keep,
+    /// max(·, 0). A NaN stays one, so that an overflow is seen at the end.
+    Relu,
+    /// The pack at the same place here is added.
+    Add(&'a [Pack]),
+}
+
+/// out[r][p] = finish(bias[p] + Σ over terms and k of input[r][k] · weight[k][p]).
 pub struct Product<'a> {
     /// What is summed.
     pub terms: &'a [Term],
@@ -34,6 +45,8 @@ pub struct Product<'a> {
     pub bias: &'a [Pack],
     /// Rows to compute.
     pub rows: usize,
+    /// What comes after the sum.
+    pub finish: Finish<'a>,
 }
 
 /// Computes a product into rows of packs, `out_stride` apart.
@@ -79,7 +92,7 @@ impl Tile<'_> {
 
     #[inline(always)]
     fn compute<L: Lanes, const R: usize, const PACKS: usize>(&self, l: L, out: &mut [Pack]) -> usize {
-        let Product { terms, input, input_stride, weight, bias, .. } = *self.product;
+        let Product { terms, input, input_stride, weight, bias, finish, .. } = *self.product;
         let width = bias.len();
         let mut sum = [[l.splat(0.0); PACKS]; R];
         for p in 0..PACKS {
@@ -108,10 +121,16 @@ impl Tile<'_> {
                 }
             }
         }
-        for r in 0..R {
-            let row = &mut out[(self.row + r) * self.out_stride + self.pack..][..PACKS];
-            for p in 0..PACKS {
-                l.store(&mut row[p], sum[r][p]);
+        for (r, sums) in sum.into_iter().enumerate() {
+            let at = (self.row + r) * self.out_stride + self.pack;
+            let row = &mut out[at..][..PACKS];
+            for (p, sum) in sums.into_iter().enumerate() {
+                let value = match finish {
+                    Finish::Keep => sum,
+                    Finish::Relu => l.max(l.splat(0.0), sum),
+                    Finish::Add(other) => l.add(sum, l.load(&other[at + p])),
+                };
+                l.store(&mut row[p], value);
             }
         }
         R

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{
     Isa, Kernel, LANES, Lanes, Pack, flat, math,
-    matmul::{Product, Term, matmul},
+    matmul::{Finish, Product, Term, matmul},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +147,7 @@ proptest! {
         for isa in Isa::all() {
             let out_stride = width + 1;
             let mut out = vec![Pack::ZERO; rows * out_stride];
-            let product = Product { terms: &terms, input: &input, input_stride: stride, weight: &weight, bias: &bias, rows };
+            let product = Product { terms: &terms, input: &input, input_stride: stride, weight: &weight, bias: &bias, rows, finish: Finish::Keep };
             isa.run(Multiply(product, &mut out, out_stride));
             for (row, p, lane) in (0..rows).flat_map(|r| (0..width).flat_map(move |p| (0..LANES).map(move |l| (r, p, l)))) {
                 let chain = |sum: f32, k: usize| input[row * stride + k].mul_add(weight[k * width + p].0[lane], sum);

@@ -15,7 +15,7 @@ use crate::{
     event::Event,
     kernels::{Kernel, LANES, Lanes, flat_mut},
     model::{Model, Scratch},
-    stream::{Activations, Graph, Kernel2d, Mask, NodeId},
+    stream::{Activations, Graph, Kernel2d, Mask, NodeId, Then},
 };
 
 /// The name in files.
@@ -102,22 +102,19 @@ impl PixelCnn {
         let mut next = || kernels.next().expect("one kernel a layer");
 
         let (mut graph, image) = Graph::new(width, channels);
-        let mut a = graph.conv(image, next(), Mask::A);
+        let mut a = graph.conv(image, next(), Mask::A, Then::Keep);
         for _ in 0..config.n_blocks {
-            let mut h = a;
-            for _ in ["down", "conv", "up"] {
-                h = graph.relu(h);
-                h = graph.conv(h, next(), Mask::B);
-            }
-            a = graph.add(a, h);
+            let h = graph.relu(a);
+            let h = graph.conv(h, next(), Mask::B, Then::Relu);
+            let h = graph.conv(h, next(), Mask::B, Then::Relu);
+            a = graph.conv(h, next(), Mask::B, Then::Add(a));
         }
-        for _ in ["head_hidden", "head_out"] {
-            a = graph.relu(a);
-            a = graph.conv(a, next(), Mask::B);
-        }
+        let h = graph.relu(a);
+        let h = graph.conv(h, next(), Mask::B, Then::Relu);
+        let logits = graph.conv(h, next(), Mask::B, Then::Keep);
         let inputs = (0..config.n_classes).map(|value| (value as f32).mul_add(config.input_scale, config.input_shift));
         let cost = graph.n_params().saturating_mul(n_pixels);
-        Ok(Self { event, shape: config.event_shape, graph, logits: a, inputs: inputs.collect(), cost })
+        Ok(Self { event, shape: config.event_shape, graph, logits, inputs: inputs.collect(), cost })
     }
 }
 

@@ -13,7 +13,7 @@ use maps::{Channels, Reach};
 
 use crate::kernels::{
     LANES, Lanes, Pack, flat, flat_mut,
-    matmul::{Product, Term, matmul},
+    matmul::{Finish, Product, Term, matmul},
 };
 
 /// A node of the graph, by its place.
@@ -26,14 +26,22 @@ enum Layer {
     Conv {
         from: NodeId,
         groups: Vec<ConvGroup>,
+        then: Then,
     },
     Relu {
         from: NodeId,
     },
-    Add {
-        left: NodeId,
-        right: NodeId,
-    },
+}
+
+/// What follows a convolution, at no cost of its own.
+#[derive(Clone, Copy, Debug)]
+pub enum Then {
+    /// Nothing.
+    Keep,
+    /// max(·, 0)
+    Relu,
+    /// The sum with a node of equal channels.
+    Add(NodeId),
 }
 
 struct Node {
@@ -72,8 +80,8 @@ impl Graph {
         NodeId(self.nodes.len() - 1)
     }
 
-    /// A masked convolution.
-    pub fn conv(&mut self, from: NodeId, kernel: Kernel2d<'_>, mask: Mask) -> NodeId {
+    /// A masked convolution, and what follows it.
+    pub fn conv(&mut self, from: NodeId, kernel: Kernel2d<'_>, mask: Mask, then: Then) -> NodeId {
         let channels = Channels::new(kernel.bias.len(), self.n_groups, true);
         let source = &mut self.nodes[from.0];
         let groups = conv::masked(kernel, mask, &source.channels, &channels);
@@ -81,17 +89,12 @@ impl Graph {
             source.reach.rows = source.reach.rows.max(group.rows_up());
             source.reach.neighbours |= group.sees_neighbours();
         }
-        self.push(Layer::Conv { from, groups }, channels)
+        self.push(Layer::Conv { from, groups, then }, channels)
     }
 
     /// max(·, 0)
     pub fn relu(&mut self, from: NodeId) -> NodeId {
         self.push(Layer::Relu { from }, self.nodes[from.0].channels.clone())
-    }
-
-    /// The sum of two nodes with equal channels.
-    pub fn add(&mut self, left: NodeId, right: NodeId) -> NodeId {
-        self.push(Layer::Add { left, right }, self.nodes[left.0].channels.clone())
     }
 
     /// Parameters that have an effect: masked weights do not.
@@ -173,7 +176,7 @@ impl Graph {
                 |from: NodeId| &before[state.begin[from.0] + (self.offset(from, samples, pixel) + place.at) / LANES..];
             match &node.layer {
                 Layer::Input => {}
-                Layer::Conv { from, groups } => {
+                Layer::Conv { from, groups, then } => {
                     let source = &self.nodes[from.0];
                     let conv = &groups[group];
                     let locate = |y, x| self.offset(*from, samples, (y, x));
@@ -185,20 +188,19 @@ impl Graph {
                         weight: &conv.weight,
                         bias: &conv.bias,
                         rows: samples,
+                        finish: match then {
+                            Then::Keep => Finish::Keep,
+                            Then::Relu => Finish::Relu,
+                            Then::Add(other) => Finish::Add(operand(*other)),
+                        },
                     };
                     matmul(l, &product, &mut own[own_at..], stride);
                 }
                 Layer::Relu { from } => {
                     let from = operand(*from);
                     for at in (0..samples).flat_map(|sample| sample * stride..sample * stride + place.packs()) {
-                        // In this order a NaN stays one, so that an overflow is seen at the end.
+                        // In this order a NaN stays one, as in `Finish::Relu`.
                         l.store(&mut own[own_at + at], l.max(l.splat(0.0), l.load(&from[at])));
-                    }
-                }
-                Layer::Add { left, right } => {
-                    let (left, right) = (operand(*left), operand(*right));
-                    for at in (0..samples).flat_map(|sample| sample * stride..sample * stride + place.packs()) {
-                        l.store(&mut own[own_at + at], l.add(l.load(&left[at]), l.load(&right[at])));
                     }
                 }
             }
