@@ -40,7 +40,7 @@ PLANS = (
         "PixelCNN, 12 blocks of 24 channels",
         # Shifted, paper is -1 and differs from the padding, so the network sees where the image ends.
         lambda: PixelCNN((1, 28, 28), n_channels=24, n_blocks=12, n_head=32, input_scale=2, input_shift=-1),
-        n_examples=44_000,
+        n_examples=72_000,
         batch_size=16,
         lr=6e-3,
     ),

@@ -113,9 +113,11 @@ class PixelCNN(Autoregressive):
 
     def _logits(self, x: Tensor) -> Tensor:
         a = self.input(x * self.input_scale + self.input_shift)
+        # With channels innermost the many 1x1 convolutions are plain matrix products.
+        a = a.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             a = block(a)
-        logits: Tensor = self.head_out(self.head_hidden(a.relu()).relu())
+        logits: Tensor = self.head_out(self.head_hidden(a.relu()).relu()).contiguous()
         if self.n_classes == 2:
             return logits
         # Output channel g * n_classes + k is class k of image channel g.
