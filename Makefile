@@ -37,7 +37,7 @@ lint: build ## rustfmt, clippy, ruff, mypy --strict, stubtest
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(RUN) -m mypy.stubtest ancestral._core --ignore-disjoint-bases
+	$(RUN) -m mypy.stubtest ancestral._core
 
 format: build ## format all sources
 	cargo fmt

@@ -6,6 +6,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["MAX_THREADS", "FormatError", "Model", "default_threads", "isa"]
+
 MAX_THREADS: int
 
 class FormatError(ValueError): ...
