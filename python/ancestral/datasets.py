@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ancestral._files import replacing
+
 BINARIZED_MNIST_URL = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
 # Of the arrays' bytes (uint8, row by row), so that it does not matter in which form the set came.
 BINARIZED_MNIST_SHA256 = {
@@ -112,7 +114,8 @@ def _cached() -> Splits:
         ) from error
     try:
         splits = _checked({part: _parse(text) for part, text in texts.items()}, source=BINARIZED_MNIST_URL)
-        _write_npz(path, splits)
+        with replacing(path) as file:
+            np.savez_compressed(file, train=splits.train, valid=splits.valid, test=splits.test)
     finally:  # good texts are in the npz now, and bad ones must be fetched afresh
         for text in texts.values():
             text.unlink(missing_ok=True)
@@ -145,16 +148,6 @@ def _read_npz(path: Path) -> Splits:
             f"binarized_mnist: {path} is not an npz file with arrays train, valid and test ({error})"
         ) from error
     return _checked(arrays, source=path)
-
-
-def _write_npz(path: Path, splits: Splits) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, train=splits.train, valid=splits.valid, test=splits.test)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]], source: object) -> Splits:
