@@ -115,7 +115,7 @@ def test_progress_of_nothing(digits: Case) -> None:
 # --- Ctrl-C ----------------------------------------------------------------------------------------------
 
 LONG_CALL = """
-import sys, time
+import signal, sys, time
 import ancestral, numpy as np, oracle
 
 config = oracle.pixelcnn_config((1, 28, 28), 2, 32, 4, 32)
@@ -124,6 +124,8 @@ model = ancestral.Model.from_tensors("PixelCNN", config, tensors)
 expected = model.sample(3, rng=0)
 x = np.zeros((200_000, 1, 28, 28), np.uint8)
 call, threads = sys.argv[1], int(sys.argv[2])
+# A parent that runs in the background hands down an ignored SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 print("ready", flush=True)
 try:
     if call == "sample":
