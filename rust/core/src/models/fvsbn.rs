@@ -75,8 +75,9 @@ impl Model for Fvsbn {
     }
 
     fn block_len(&self) -> usize {
-        // Samples share each block of weights while it is in the first-level cache; their rows should fit the second.
-        ((1 << 16) / self.event.n_dims()).clamp(8, 64)
+        // Each block of weights is read from afar once for all samples, and then from a near cache: the more samples the
+        // better, until their own rows take too much memory.
+        ((1 << 21) / self.event.n_dims()).clamp(8, 128)
     }
 
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
