@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ancestral
 from conftest import Case, script_environment
 
 CALLS: dict[str, Callable[[Case, int, dict[str, Any]], Any]] = {
@@ -57,6 +58,15 @@ def test_progress_comes_while_the_work_is_done(digits: Case) -> None:
     digits.model.sample(1500, rng=0, progress=lambda done, total: heard.append(done))
     assert len(heard) > 2
     assert any(0 < done < 750 for done in heard)
+
+
+def test_progress_of_many_tiny_samples() -> None:
+    """A model that costs next to nothing is heard of, too."""
+    tensors = {"weight": np.zeros((1, 1), np.float32), "bias": np.zeros(1, np.float32)}
+    model = ancestral.Model.from_tensors("FVSBN", {"n_dims": 1, "order": None}, tensors)
+    heard: list[int] = []
+    model.sample(5_000_000, rng=0, progress=lambda done, total: heard.append(done))
+    assert len(heard) > 2
 
 
 class StopHereError(Exception):

@@ -28,6 +28,8 @@ use crate::{
 const HEARTBEAT: Duration = Duration::from_millis(50);
 /// Multiply-adds worth a thread: a call with fewer stays on its own.
 const SMALL: usize = 1 << 20;
+/// What a sample costs beside the model, in the same unit, about.
+const SAMPLE: usize = 256;
 /// The most threads a call may ask for.
 pub const MAX_THREADS: usize = 1024;
 
@@ -87,7 +89,7 @@ pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> 
         }
     };
 
-    let cost = n.saturating_mul(model.cost());
+    let cost = n.saturating_mul(model.cost() + SAMPLE);
     let workers = threads.min(n.div_ceil(block_len)).min(cost.div_ceil(SMALL));
     if cost <= SMALL {
         work();
