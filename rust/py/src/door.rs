@@ -31,11 +31,12 @@ pub fn raise(error: Error) -> PyErr {
 pub fn walk(py: Python<'_>, model: &dyn Model, batch: Batch<'_>, progress: Option<Py<PyAny>>) -> PyResult<()> {
     let mut raised = None;
     let mut go_on = |done| {
-        let outcome = Python::attach(|py| {
+        // None: the interpreter is shutting down, and this is a daemon thread that it did not wait for.
+        let outcome = Python::try_attach(|py| {
             py.check_signals()?;
             progress.as_ref().map_or(Ok(()), |progress| progress.call1(py, (done,)).map(drop))
         });
-        raised = outcome.err();
+        raised = outcome.map_or(Some(PyKeyboardInterrupt::new_err(())), Result::err);
         raised.is_none()
     };
     let result = py.detach(|| engine::run(model, batch, &mut go_on));
