@@ -17,7 +17,7 @@ pub trait Model: Send + Sync {
     fn event(&self) -> &Event;
     /// Parameters that have an effect.
     fn n_params(&self) -> usize;
-    /// Multiply-adds for one sample, about: whether a call is worth waking the pool.
+    /// Multiply-adds for one sample, about: whether a call is worth threads of its own.
     fn cost(&self) -> usize;
     /// Samples a block at which the walk is at its best.
     fn block_len(&self) -> usize;
