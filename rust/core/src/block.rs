@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{
-    driver::Driver,
+    driver::{Decide, Driver},
     error::Error,
     event::Event,
     head::{self, Categorical},
-    kernels::{Isa, LANES, Pack, flat},
+    kernels::{Isa, LANES, Pack, flat, flat_mut},
 };
 
 /// Slices of the caller's arrays; a missing one is not wanted.
@@ -49,13 +49,14 @@ pub struct Block<'a> {
     pub isa: Isa,
     /// Samples in the block.
     pub len: usize,
-    /// Bernoulli head: `packs` packs a sample, thresholds as the walk begins and logits as it ends, in the model's
-    /// order.
+    /// Bernoulli head: `packs` packs a sample, thresholds as the walk begins (unless the values are given) and logits as it
+    /// ends, in the model's order.
     pub field: &'a mut [Pack],
-    /// Values, `n_dims` a sample, in the model's order; zero as the walk begins.
+    /// Values, `n_dims` a sample, in the model's order: those of the data where they are given, else zero as the walk
+    /// begins.
     pub x: &'a mut [u8],
     event: &'a Event,
-    driver: &'a dyn Driver,
+    decide: Option<&'a dyn Decide>,
     first: usize,
     weights: &'a mut [Pack],
     out: Outputs<'a>,
@@ -67,7 +68,7 @@ impl<'a> Block<'a> {
     pub fn new(
         isa: Isa,
         event: &'a Event,
-        driver: &'a dyn Driver,
+        driver: Driver<'a>,
         (first, len): (usize, usize),
         out: Outputs<'a>,
         room: &'a mut Room,
@@ -79,20 +80,44 @@ impl<'a> Block<'a> {
         room.weights.resize(event.n_classes().div_ceil(LANES), Pack::ZERO);
         room.x.clear();
         room.x.resize(len * event.n_dims(), 0);
-        if bernoulli {
-            for (sample, thresholds) in room.field.chunks_exact_mut(packs).enumerate() {
-                driver.thresholds(isa, first + sample, thresholds);
+        let decide = match driver {
+            Driver::Score(score) => {
+                for (sample, x) in room.x.chunks_exact_mut(event.n_dims()).enumerate() {
+                    score.values(first + sample, x);
+                }
+                for (thresholds, x) in
+                    room.field.chunks_exact_mut(packs.max(1)).zip(room.x.chunks_exact(event.n_dims()))
+                {
+                    for (out, x) in flat_mut(thresholds).iter_mut().zip(x) {
+                        *out = if *x == 1 { f32::NEG_INFINITY } else { f32::INFINITY };
+                    }
+                }
+                None
             }
-        }
+            Driver::Decide(decide) => {
+                for (sample, thresholds) in room.field.chunks_exact_mut(packs.max(1)).enumerate() {
+                    decide.thresholds(isa, first + sample, thresholds);
+                }
+                Some(decide)
+            }
+        };
         let (field, x, weights) = (&mut room.field, &mut room.x, &mut room.weights);
-        Self { isa, len, field, x, event, driver, first, weights, out, stop }
+        Self { isa, len, field, x, event, decide, first, weights, out, stop }
     }
 
-    /// Categorical head: asks the driver for one sample's value at this step, and books its probability.
+    /// Teacher forcing: `x` is given, and the field holds nothing as the walk begins.
+    pub fn given(&self) -> bool {
+        self.decide.is_none()
+    }
+
+    /// Categorical head: finds one sample's value at this step, and books its probability.
     pub fn choose(&mut self, sample: usize, step: usize, logits: &[f32]) -> u8 {
         let conditional = Categorical::new(self.isa, logits, self.weights);
-        let value = self.driver.choose(self.first + sample, step, &conditional);
-        self.x[sample * self.event.n_dims() + step] = value;
+        let x = &mut self.x[sample * self.event.n_dims() + step];
+        if let Some(decide) = self.decide {
+            *x = decide.choose(self.first + sample, step, &conditional);
+        }
+        let value = *x;
         if let Some(log_prob) = &mut self.out.log_prob {
             if step == 0 {
                 log_prob[sample] = 0.0;

@@ -1,7 +1,7 @@
 //! Who decides x_i: the other party of the walk.
 //!
-//! With a Bernoulli head every driver here knows its rule before the conditional: x_i = 1 exactly where the logit
-//! exceeds a threshold. One kernel a model then serves them all.
+//! With a Bernoulli head every rule here is known before the conditional: x_i = 1 exactly where the logit exceeds a
+//! threshold. One kernel a model then serves them all; data need none, and no comparison either.
 
 use crate::{
     error::Error,
@@ -11,15 +11,24 @@ use crate::{
     philox,
 };
 
-/// Decides the values of a batch's samples.
-pub trait Driver: Sync {
+/// Who decides the values of a batch's samples.
+#[derive(Clone, Copy)]
+pub enum Driver<'a> {
+    /// Teacher forcing: the values are those of the data, and known before the walk.
+    Score(&'a Score<'a>),
+    /// Values that come about step by step.
+    Decide(&'a dyn Decide),
+}
+
+/// Decides values step by step.
+pub trait Decide: Sync {
     /// Bernoulli head: writes the thresholds of one sample's steps.
     fn thresholds(&self, isa: Isa, sample: usize, out: &mut [Pack]);
     /// Categorical head: the value at a step.
     fn choose(&self, sample: usize, step: usize, conditional: &Categorical) -> u8;
 }
 
-/// Teacher forcing: the values are those of the data.
+/// Teacher forcing on a batch of data.
 pub struct Score<'a> {
     event: &'a Event,
     x: &'a [u8],
@@ -44,24 +53,15 @@ impl<'a> Score<'a> {
         Ok(Self { event, x })
     }
 
-    fn row(&self, sample: usize) -> &[u8] {
-        &self.x[sample * self.event.n_dims()..][..self.event.n_dims()]
-    }
-}
-
-impl Driver for Score<'_> {
-    fn thresholds(&self, _: Isa, sample: usize, out: &mut [Pack]) {
-        let threshold = |value| if value == 1 { f32::NEG_INFINITY } else { f32::INFINITY };
-        let (out, row) = (flat_mut(out), self.row(sample));
+    /// Writes one sample's values in the model's order.
+    pub fn values(&self, sample: usize, out: &mut [u8]) {
+        let row = &self.x[sample * self.event.n_dims()..][..self.event.n_dims()];
         match self.event.order() {
-            None => out.iter_mut().zip(row).for_each(|(out, &value)| *out = threshold(value)),
-            Some(order) => out.iter_mut().zip(order).for_each(|(out, &dim)| *out = threshold(row[dim as usize])),
+            None => out.copy_from_slice(row),
+            Some(order) => out.iter_mut().zip(order).for_each(|(out, &dim)| *out = row[dim as usize]),
         }
-    }
-
-    fn choose(&self, sample: usize, step: usize, _: &Categorical) -> u8 {
-        // Checked when the batch came; the minimum is for a caller who changes x meanwhile.
-        self.row(sample)[self.event.dim(step)].min((self.event.n_classes() - 1) as u8)
+        // Checked when the batch came; this is for a caller who changes x meanwhile.
+        out.iter_mut().for_each(|value| *value = (*value).min((self.event.n_classes() - 1) as u8));
     }
 }
 
@@ -73,7 +73,7 @@ pub struct Draw {
     pub start: u64,
 }
 
-impl Driver for Draw {
+impl Decide for Draw {
     fn thresholds(&self, isa: Isa, sample: usize, out: &mut [Pack]) {
         philox::logits_of_uniforms(isa, self.seed, self.start + sample as u64, out);
     }

@@ -44,7 +44,7 @@ pub struct Batch<'a> {
     /// Samples.
     pub n: usize,
     /// Decides their values.
-    pub driver: &'a dyn Driver,
+    pub driver: Driver<'a>,
     /// Where the results go; each slice as long as `n` samples need.
     pub outputs: Outputs<'a>,
     /// Threads to use.

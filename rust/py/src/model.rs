@@ -29,7 +29,7 @@ impl Model {
     }
 
     /// Walks as many samples as `n_values` values make, and fills the arrays.
-    fn run(&self, py: Python<'_>, driver: &dyn Driver, n: usize, arrays: Arrays<'_>, call: Call) -> PyResult<()> {
+    fn run(&self, py: Python<'_>, driver: Driver<'_>, n: usize, arrays: Arrays<'_>, call: Call) -> PyResult<()> {
         let Arrays { mut x, mut log_prob, mut conditionals } = arrays;
         let event = self.model.event();
         let outputs = Outputs {
@@ -151,7 +151,7 @@ impl Model {
         };
         let n = self.rows(values.len())?;
         let score = py.detach(|| Score::new(self.model.event(), values)).map_err(raise)?;
-        self.run(py, &score, n, arrays, Call { threads, progress })
+        self.run(py, Driver::Score(&score), n, arrays, Call { threads, progress })
     }
 
     /// Fills `x`, and `log_prob` where given, with the draws `start`, `start + 1`, … of this seed.
@@ -172,7 +172,7 @@ impl Model {
         }
         let arrays =
             Arrays { x: writable("x", Some(x))?, log_prob: writable("log_prob", log_prob)?, conditionals: None };
-        self.run(py, &Draw { seed, start }, n, arrays, Call { threads, progress })
+        self.run(py, Driver::Decide(&Draw { seed, start }), n, arrays, Call { threads, progress })
     }
 }
 
