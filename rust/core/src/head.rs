@@ -18,52 +18,42 @@ const FACTORS: usize = 96;
 impl Kernel for BernoulliLogProb<'_> {
     type Output = f64;
 
-    /// softplus(s) = max(s, 0) + ln(1 + e^−|s|). The logarithms of up to `FACTORS` packs are taken at once, as that of a
-    /// product; what 1 + e^−|s| loses to rounding is summed apart, so that near-certain dimensions keep their digits.
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) -> f64 {
-        let mut sums = [0.0; LANES];
-        for (logits, x) in self.logits.chunks(FACTORS).zip(self.x.chunks(FACTORS * LANES)) {
-            let one = l.splat(1.0);
-            let (mut product, mut lost) = (one, l.splat(0.0));
-            for (logits, x) in logits.iter().zip(x.chunks(LANES)) {
-                let s = surprises(l, logits, x);
-                let odds = math::exp(l, math::neg(l, math::abs(l, s)));
-                let factor = l.add(one, odds);
-                product = l.mul(product, factor);
-                lost = l.add(lost, l.sub(odds, l.sub(factor, one)));
-                add_f64(l, &mut sums, l.max(s, l.splat(0.0)));
-            }
-            add_f64(l, &mut sums, math::ln(l, product));
-            add_f64(l, &mut sums, lost);
+        let (x, rest) = self.x.as_chunks::<LANES>();
+        let (logits, last) = self.logits.split_at(x.len());
+        let mut sums = l.splat_d(0.0);
+        for (logits, x) in logits.chunks(FACTORS).zip(x.chunks(FACTORS)) {
+            sums = add_softplus(l, sums, logits, x);
         }
-        -fold(sums)
+        if let [last] = last {
+            let (mut logits, mut x) = (*last, [0; LANES]);
+            logits.0[rest.len()..].fill(f32::NEG_INFINITY);
+            x[..rest.len()].copy_from_slice(rest);
+            sums = add_softplus(l, sums, &[logits], &[x]);
+        }
+        -fold(l.lanes_d(sums))
     }
 }
 
-/// s with −log p(x_i | x_<i) = softplus(s): −logit for a one, logit for a zero, −∞ where there is no x_i.
+/// Adds softplus(s) = max(s, 0) + ln(1 + e^−|s|) = −log p(x_i | x_<i) of at most `FACTORS` packs: s is −logit for a one, and
+/// logit for a zero. The logarithms are taken at once, as that of a product; what 1 + e^−|s| loses to rounding is summed
+/// apart, so that near-certain dimensions keep their digits.
 #[inline(always)]
-fn surprises<L: Lanes>(l: L, logits: &Pack, x: &[u8]) -> L::F {
-    // A one flips the sign bit.
-    let mut sign = [0; LANES];
-    for (sign, &x) in sign.iter_mut().zip(x) {
-        *sign = u32::from(x) << 31;
+fn add_softplus<L: Lanes>(l: L, mut sums: L::D, logits: &[Pack], x: &[[u8; LANES]]) -> L::D {
+    let one = l.splat(1.0);
+    let (mut product, mut lost) = (one, l.splat(0.0));
+    for (logits, x) in logits.iter().zip(x) {
+        // A one flips the sign bit.
+        let sign = l.load_u(&x.map(|x| u32::from(x) << 31));
+        let s = l.float(l.xor_u(l.bits(l.load(logits)), sign));
+        let odds = math::exp(l, math::neg(l, math::abs(l, s)));
+        let factor = l.add(one, odds);
+        product = l.mul(product, factor);
+        lost = l.add(lost, l.sub(odds, l.sub(factor, one)));
+        sums = l.add_d(sums, l.max(s, l.splat(0.0)));
     }
-    let mut pack = *logits;
-    if x.len() < LANES {
-        pack.0[x.len()..].fill(f32::NEG_INFINITY);
-    }
-    l.float(l.xor_u(l.bits(l.load(&pack)), l.load_u(&sign)))
-}
-
-/// Adds each lane to its own sum in f64.
-#[inline(always)]
-fn add_f64<L: Lanes>(l: L, sums: &mut [f64; LANES], x: L::F) {
-    let mut lanes = Pack::ZERO;
-    l.store(&mut lanes, x);
-    for (sum, lane) in sums.iter_mut().zip(lanes.0) {
-        *sum += f64::from(lane);
-    }
+    l.add_d(l.add_d(sums, math::ln(l, product)), lost)
 }
 
 /// The sum of all lanes, halves folded onto each other.

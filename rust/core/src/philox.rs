@@ -93,19 +93,15 @@ impl Kernel for LogitsOfUniforms<'_> {
     }
 }
 
-/// ln(u / (1 − u)) for u = (w + ½) / 2³², as ln of the quotient of w + ½ and 2³² − w − ½ = !w + ½.
+/// ln(u / (1 − u)) for u = (w + ½) / 2³². The smaller of u and 1 − u keeps its digits as a float, and the larger one is what
+/// it lacks to 1; words of the upper half are mirrored: !w stands for 1 − u.
 #[inline(always)]
 fn logit_of_word<L: Lanes>(l: L, word: L::U) -> L::F {
-    let complement = l.xor_u(word, l.splat_u(u32::MAX));
-    math::ln(l, l.mul(plus_half(l, word), math::recip(l, plus_half(l, complement))))
-}
-
-/// w + ½, correctly rounded: the halves of w are exact floats, and one fused multiply-add joins them.
-#[inline(always)]
-fn plus_half<L: Lanes>(l: L, word: L::U) -> L::F {
-    let high = l.int_to_float(l.shr_u::<16>(word));
-    let low = l.add(l.int_to_float(l.and_u(word, l.splat_u(0xffff))), l.splat(0.5));
-    l.fma(high, l.splat(65536.0), low)
+    const STEP: f32 = 1.0 / 4_294_967_296.0;
+    let upper = l.sar_u::<31>(word);
+    let smaller = l.fma(l.int_to_float(l.xor_u(word, upper)), l.splat(STEP), l.splat(STEP / 2.0));
+    let logit = math::ln_ratio(l, smaller, l.sub(l.splat(1.0), smaller));
+    l.float(l.xor_u(l.bits(logit), l.shl_u::<31>(upper)))
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ macro_rules! halves {
 impl Lanes for Avx2 {
     type F = [__m256; 2];
     type U = [__m256i; 2];
+    type D = [__m256d; 4];
     const MATMUL_PACKS: usize = 1;
 
     halves! {
@@ -85,6 +86,32 @@ impl Lanes for Avx2 {
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
         }
+    }
+    #[inline(always)]
+    fn splat_d(self, x: f64) -> Self::D {
+        // SAFETY: the token proves that the processor has the instruction.
+        unsafe { [_mm256_set1_pd(x); 4] }
+    }
+    #[inline(always)]
+    fn add_d(self, a: Self::D, b: Self::F) -> Self::D {
+        // SAFETY: the token proves that the processor has the instructions.
+        unsafe {
+            [
+                _mm256_add_pd(a[0], _mm256_cvtps_pd(_mm256_castps256_ps128(b[0]))),
+                _mm256_add_pd(a[1], _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(b[0]))),
+                _mm256_add_pd(a[2], _mm256_cvtps_pd(_mm256_castps256_ps128(b[1]))),
+                _mm256_add_pd(a[3], _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(b[1]))),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn lanes_d(self, a: Self::D) -> [f64; LANES] {
+        let mut lanes = [0.0; LANES];
+        for (four, a) in lanes.chunks_exact_mut(4).zip(a) {
+            // SAFETY: as above; the chunk is 32 writable bytes, and the store needs no alignment.
+            unsafe { _mm256_storeu_pd(four.as_mut_ptr(), a) }
+        }
+        lanes
     }
     #[inline(always)]
     fn splat_u(self, x: u32) -> Self::U {

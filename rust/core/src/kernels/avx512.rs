@@ -34,6 +34,7 @@ macro_rules! intrinsics {
 impl Lanes for Avx512 {
     type F = __m512;
     type U = __m512i;
+    type D = [__m512d; 2];
     const MATMUL_PACKS: usize = 4;
 
     intrinsics! {
@@ -83,6 +84,30 @@ impl Lanes for Avx512 {
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
         }
+    }
+    #[inline(always)]
+    fn splat_d(self, x: f64) -> Self::D {
+        // SAFETY: the token proves that the processor has the instruction.
+        unsafe { [_mm512_set1_pd(x); 2] }
+    }
+    #[inline(always)]
+    fn add_d(self, a: Self::D, b: Self::F) -> Self::D {
+        // SAFETY: the token proves that the processor has the instructions.
+        unsafe {
+            [
+                _mm512_add_pd(a[0], _mm512_cvtps_pd(_mm512_castps512_ps256(b))),
+                _mm512_add_pd(a[1], _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(b))),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn lanes_d(self, a: Self::D) -> [f64; LANES] {
+        let mut lanes = [0.0; LANES];
+        for (eight, a) in lanes.chunks_exact_mut(8).zip(a) {
+            // SAFETY: as above; the chunk is 64 writable bytes, and the store needs no alignment.
+            unsafe { _mm512_storeu_pd(eight.as_mut_ptr(), a) }
+        }
+        lanes
     }
     #[inline(always)]
     fn splat_u(self, x: u32) -> Self::U {

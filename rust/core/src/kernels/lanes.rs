@@ -38,12 +38,14 @@ pub fn to_packs(values: &[f32]) -> Vec<Pack> {
 
 /// An instruction set, as a token that exists only where the processor has it.
 ///
-/// `F` holds 16 floats and `U` 16 unsigned integers. A mask has bit *l* set where the comparison holds in lane *l*.
+/// `F` holds 16 floats, `D` 16 doubles and `U` 16 unsigned integers. A mask has bit *l* set where the comparison holds in lane *l*.
 pub trait Lanes: Copy {
     /// Sixteen `f32`.
     type F: Copy;
     /// Sixteen `u32`.
     type U: Copy;
+    /// Sixteen `f64`.
+    type D: Copy;
     /// Packs held in registers along the output of a matrix product ([`super::matmul`]).
     const MATMUL_PACKS: usize;
 
@@ -71,6 +73,13 @@ pub trait Lanes: Copy {
     fn gt(self, a: Self::F, b: Self::F) -> u16;
     /// The sum of all lanes, halves folded onto each other: (l, l+8), (l, l+4), (l, l+2), (l, l+1).
     fn sum(self, a: Self::F) -> f32;
+
+    /// The same double in every lane.
+    fn splat_d(self, x: f64) -> Self::D;
+    /// a + b, each lane of b converted first
+    fn add_d(self, a: Self::D, b: Self::F) -> Self::D;
+    /// The lanes.
+    fn lanes_d(self, a: Self::D) -> [f64; LANES];
 
     /// The same integer in every lane.
     fn splat_u(self, x: u32) -> Self::U;

@@ -15,6 +15,7 @@ fn zip<A: Copy, B: Copy, C>(a: [A; LANES], b: [B; LANES], f: impl Fn(A, B) -> C)
 impl Lanes for Portable {
     type F = [f32; LANES];
     type U = [u32; LANES];
+    type D = [f64; LANES];
     const MATMUL_PACKS: usize = 1;
 
     #[inline(always)]
@@ -66,6 +67,19 @@ impl Lanes for Portable {
         let eight: [f32; 8] = std::array::from_fn(|l| a[l] + a[l + 8]);
         let four: [f32; 4] = std::array::from_fn(|l| eight[l] + eight[l + 4]);
         (four[0] + four[2]) + (four[1] + four[3])
+    }
+
+    #[inline(always)]
+    fn splat_d(self, x: f64) -> Self::D {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn add_d(self, a: Self::D, b: Self::F) -> Self::D {
+        zip(a, b, |a, b| a + f64::from(b))
+    }
+    #[inline(always)]
+    fn lanes_d(self, a: Self::D) -> [f64; LANES] {
+        a
     }
 
     #[inline(always)]

@@ -11,6 +11,7 @@ use super::{
 enum Function {
     Exp,
     Ln,
+    LnOfThirds,
     Recip,
     Sigmoid,
 }
@@ -27,6 +28,7 @@ impl Kernel for Apply<'_> {
             let y = match self.0 {
                 Function::Exp => math::exp(l, x),
                 Function::Ln => math::ln(l, x),
+                Function::LnOfThirds => math::ln_ratio(l, x, l.splat(3.0)),
                 Function::Recip => math::recip(l, x),
                 Function::Sigmoid => math::sigmoid(l, x),
             };
@@ -62,12 +64,16 @@ fn bits(packs: &[Pack]) -> Vec<u32> {
 #[test]
 fn functions_are_accurate_to_a_few_units_in_the_last_place() {
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let ln_of_thirds = |x: f64| (x / 3.0).ln();
     for (function, range, truth) in [
         (Function::Exp, (-87.0, 88.0), &f64::exp as &dyn Fn(f64) -> f64),
         (Function::Exp, (-0.5, 0.5), &f64::exp),
         (Function::Ln, (1e-30, 1e30), &f64::ln),
         (Function::Ln, (1e-9, 4.0), &f64::ln),
         (Function::Ln, (0.9, 1.1), &f64::ln),
+        (Function::LnOfThirds, (1e-30, 1e30), &ln_of_thirds),
+        (Function::LnOfThirds, (1e-9, 8.0), &ln_of_thirds),
+        (Function::LnOfThirds, (2.7, 3.3), &ln_of_thirds),
         (Function::Recip, (1.0, 8.0), &f64::recip),
         (Function::Recip, (1e-30, 1e37), &f64::recip),
         (Function::Sigmoid, (-80.0, 80.0), &sigmoid),
@@ -94,12 +100,12 @@ fn extremes_stay_finite_and_in_range() {
 struct Sums(Pack);
 
 impl Kernel for Sums {
-    type Output = (f32, u16);
+    type Output = (f32, u16, [f64; LANES]);
 
     #[inline(always)]
-    fn run<L: Lanes>(self, l: L) -> (f32, u16) {
+    fn run<L: Lanes>(self, l: L) -> (f32, u16, [f64; LANES]) {
         let x = l.load(&self.0);
-        (l.sum(x), l.gt(x, l.splat(0.25)))
+        (l.sum(x), l.gt(x, l.splat(0.25)), l.lanes_d(l.add_d(l.splat_d(0.1), x)))
     }
 }
 
@@ -119,8 +125,9 @@ proptest! {
     fn sums_and_masks_are_the_same_on_every_instruction_set(values in prop::array::uniform16(-1e3_f32..1e3)) {
         let expected = Isa::all()[0].run(Sums(Pack(values)));
         for isa in Isa::all() {
-            let (sum, mask) = isa.run(Sums(Pack(values)));
+            let (sum, mask, doubles) = isa.run(Sums(Pack(values)));
             prop_assert_eq!((sum.to_bits(), mask), (expected.0.to_bits(), expected.1));
+            prop_assert_eq!(doubles, values.map(|value| 0.1 + f64::from(value)));
         }
     }
 
