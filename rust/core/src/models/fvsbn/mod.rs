@@ -3,7 +3,12 @@
 //! p(x_i = 1 | x_<i) = σ(b_i + Σ_{j<i} w_ij x_j). Neal, *Connectionist learning of belief networks*, 1992; Frey,
 //! Hinton, Dayan, *Does the wake-sleep algorithm produce good density estimators?*, NIPS 1995.
 //!
-//! The walk is driven by events: a zero costs nothing, and each one adds a column of weights to the logits after it.
+//! The walk is driven by events: zeros cost nothing, and inputs that are one add a row of weights to the logits after them. The
+//! ones of a stroke stand together, so inputs are taken in pairs, and what both add is one row.
+
+#[cfg(test)]
+mod tests;
+mod walk;
 
 use serde::Deserialize;
 
@@ -13,9 +18,11 @@ use crate::{
     checkpoint::Checkpoint,
     error::Error,
     event::Event,
-    kernels::{Kernel, LANES, Lanes, Pack, to_packs},
+    kernels::{LANES, Pack, to_packs},
     model::{Model, Scratch},
 };
+
+use walk::{Events, Walk};
 
 /// The name in files.
 pub const KIND: &str = "FVSBN";
@@ -29,13 +36,19 @@ struct Config {
     order: Option<Vec<u32>>,
 }
 
+/// Rows of a pair of inputs, one for each combination of their values: 0; first; second; both.
+const PAIR_ROWS: usize = 4;
+/// Rows for the inputs of a block among themselves: one for each combination of the values of each four.
+const OWN_ROWS: usize = LANES / 4 * 16;
+
 /// A trained FVSBN.
 pub struct Fvsbn {
     event: Event,
     bias: Vec<Pack>,
-    /// For each block of 16 outputs, a row of zeros and then the weights from inputs 0 to the block's last: row j + 1 holds
-    /// w_ij for its 16 outputs i, zero where j ≥ i.
-    weight: Vec<Vec<Pack>>,
+    /// For each block of 16 outputs, what the inputs before it add to them: `PAIR_ROWS` a pair.
+    before: Vec<Vec<Pack>>,
+    /// For each block, what its outputs add to each other, w_ij only where j < i.
+    own: Vec<[Pack; OWN_ROWS]>,
 }
 
 impl Fvsbn {
@@ -47,16 +60,24 @@ impl Fvsbn {
         let [weight, bias] = [tensors[0].data(), tensors[1].data()];
         let row = |i: usize| &weight[i * n_dims..][..i];
         check_range("output", (0..n_dims).map(|i| abs_sum(row(i)) + f64::from(bias[i].abs())))?;
-        let blocks = (0..n_dims.div_ceil(LANES)).map(|block| {
-            let mut packs = vec![Pack::ZERO; 1 + (block + 1) * LANES];
-            for lane in 0..LANES.min(n_dims - block * LANES) {
-                for (pack, &w) in packs[1..].iter_mut().zip(row(block * LANES + lane)) {
-                    pack.0[lane] = w;
+        let blocks = n_dims.div_ceil(LANES);
+        let mut before: Vec<_> = (0..blocks).map(|at| vec![Pack::ZERO; at * LANES / 2 * PAIR_ROWS]).collect();
+        let mut own = vec![[Pack::ZERO; OWN_ROWS]; blocks];
+        for i in 0..n_dims {
+            let (at, lane) = (i / LANES, i % LANES);
+            let (earlier, block) = row(i).split_at(at * LANES);
+            for (pair, rows) in earlier.as_chunks().0.iter().zip(before[at].chunks_exact_mut(PAIR_ROWS)) {
+                let [first, second]: [f32; 2] = *pair;
+                (rows[1].0[lane], rows[2].0[lane], rows[3].0[lane]) = (first, second, first + second);
+            }
+            for (four, rows) in block.chunks(4).zip(own[at].chunks_exact_mut(16)) {
+                for (values, row) in rows.iter_mut().enumerate() {
+                    let ones = four.iter().enumerate().filter(|(j, _)| values >> j & 1 == 1);
+                    row.0[lane] = ones.fold(0.0, |sum, (_, w)| sum + w);
                 }
             }
-            packs
-        });
-        Ok(Self { event, bias: to_packs(bias), weight: blocks.collect() })
+        }
+        Ok(Self { event, bias: to_packs(bias), before, own })
     }
 }
 
@@ -81,119 +102,11 @@ impl Model for Fvsbn {
     }
 
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
-        let stride = self.event.n_dims().next_multiple_of(CHAINS);
-        scratch.indices.clear();
-        scratch.indices.resize(block.len * stride, ZERO_ROW);
-        let mut counts = vec![0; block.len];
-        for at in 0..self.weight.len() {
+        let mut events = Events::new(block.len, self.event.n_dims(), &mut scratch.indices);
+        for at in 0..self.own.len() {
             block.check()?;
-            block.isa.run(Walk { model: self, block, rows: &mut scratch.indices, stride, counts: &mut counts, at });
+            block.isa.run(Walk { model: self, block, events: &mut events, at });
         }
         Ok(())
-    }
-}
-
-/// The row of zeros in each block of weights: what a sample adds that has no more ones.
-const ZERO_ROW: u32 = 0;
-/// Sums that a sample's rows are added into in turn: they hide the latency of an addition.
-const CHAINS: usize = 2;
-/// Samples that walk in step. Waiting for one sample's comparison, the others' go on, and there is one branch for all.
-const GROUP: usize = 4;
-
-/// One block of 16 dimensions, for all samples.
-struct Walk<'a, 'b> {
-    model: &'a Fvsbn,
-    block: &'a mut Block<'b>,
-    /// For each sample the rows of its ones so far, then zero rows; `stride` apart.
-    rows: &'a mut [u32],
-    stride: usize,
-    /// Ones so far.
-    counts: &'a mut [usize],
-    at: usize,
-}
-
-impl Kernel for Walk<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes>(mut self, l: L) {
-        let len = self.block.len;
-        let mut sample = 0;
-        while sample + GROUP <= len {
-            self.group::<L, GROUP>(l, sample);
-            sample += GROUP;
-        }
-        while sample < len {
-            self.group::<L, 1>(l, sample);
-            sample += 1;
-        }
-    }
-}
-
-impl Walk<'_, '_> {
-    /// The samples from `sample` on, `N` of them.
-    #[inline(always)]
-    fn group<L: Lanes, const N: usize>(&mut self, l: L, sample: usize) {
-        let n_dims = self.model.event.n_dims();
-        let packs = n_dims.div_ceil(LANES);
-        let first = self.at * LANES;
-        let lanes = LANES.min(n_dims - first);
-        let weight = &self.model.weight[self.at][..1 + first + LANES];
-        let stride = self.stride;
-        let rows = &mut self.rows[sample * stride..][..N * stride];
-        let counts: &mut [usize; N] = (&mut self.counts[sample..sample + N]).try_into().expect("N samples");
-
-        let bias = l.load(&self.model.bias[self.at]);
-        let mut sums = [[bias, l.splat(0.0)]; N];
-        let most = counts.iter().copied().fold(0, usize::max);
-        for at in (0..most).step_by(CHAINS) {
-            for n in 0..N {
-                let pair = &rows[n * stride + at..][..CHAINS];
-                sums[n] = [
-                    l.add(sums[n][0], l.load(&weight[pair[0] as usize])),
-                    l.add(sums[n][1], l.load(&weight[pair[1] as usize])),
-                ];
-            }
-        }
-
-        let mut logits = [bias; N];
-        let mut thresholds = [bias; N];
-        for n in 0..N {
-            logits[n] = l.add(sums[n][0], sums[n][1]);
-            thresholds[n] = l.load(&self.block.field[(sample + n) * packs + self.at]);
-        }
-        let mut undecided = [u32::from(u16::MAX >> (LANES - lanes)); N];
-        let mut ones = [0_u32; N];
-        loop {
-            let mut above = [0; N];
-            let mut any = 0;
-            for n in 0..N {
-                above[n] = u32::from(l.gt(logits[n], thresholds[n])) & undecided[n];
-                any |= above[n];
-            }
-            if any == 0 {
-                break;
-            }
-            for n in 0..N {
-                // Lanes before the first one are zeros now; those after it are compared again with its weights added.
-                let one = above[n] & above[n].wrapping_neg();
-                let step = first + one.trailing_zeros() as usize;
-                let row = if one == 0 { ZERO_ROW } else { 1 + step as u32 };
-                logits[n] = l.add(logits[n], l.load(&weight[row as usize]));
-                undecided[n] &= !(one | one.wrapping_sub(1));
-                ones[n] |= one;
-                if one != 0 {
-                    rows[n * stride + counts[n]] = row;
-                    counts[n] += 1;
-                }
-            }
-        }
-        for n in 0..N {
-            l.store(&mut self.block.field[(sample + n) * packs + self.at], logits[n]);
-            let x = &mut self.block.x[(sample + n) * n_dims + first..][..lanes];
-            for (lane, x) in x.iter_mut().enumerate() {
-                *x = (ones[n] >> lane & 1) as u8;
-            }
-        }
     }
 }

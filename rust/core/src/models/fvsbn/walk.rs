@@ -1,0 +1,238 @@
+//! The walk through one block of 16 dimensions.
+
+use super::{Fvsbn, OWN_ROWS, PAIR_ROWS};
+use crate::{
+    block::Block,
+    kernels::{Kernel, LANES, Lanes, Pack},
+};
+
+/// Samples that walk in step: while one waits for an addition or a comparison the others go on, and there is one branch
+/// for all.
+const GROUP: usize = 8;
+
+/// For each sample, the rows that it adds to every later block: those of its pairs of inputs so far that are not both zero.
+pub struct Events<'a> {
+    /// In the order of the inputs, then rows of zeros; `capacity` a sample, interleaved between the samples of a group.
+    rows: &'a mut [u32],
+    counts: Vec<usize>,
+    capacity: usize,
+}
+
+impl<'a> Events<'a> {
+    /// No rows yet.
+    pub fn new(samples: usize, n_dims: usize, room: &'a mut Vec<u32>) -> Self {
+        let capacity = n_dims.next_multiple_of(LANES) / 2;
+        room.clear();
+        room.resize(samples * capacity, 0);
+        Self { rows: room, counts: vec![0; samples], capacity }
+    }
+
+    /// The rows and their numbers of the `N` samples from `sample` on.
+    #[inline(always)]
+    fn group<const N: usize>(&mut self, sample: usize) -> (&mut [[u32; N]], &mut [usize; N]) {
+        let rows = &mut self.rows[sample * self.capacity..][..N * self.capacity];
+        let counts = &mut self.counts[sample..][..N];
+        (rows.as_chunks_mut().0, counts.try_into().expect("N samples"))
+    }
+
+    /// Adds the values of 16 inputs from `first` on.
+    #[inline(always)]
+    fn push<const N: usize>(&mut self, sample: usize, first: usize, ones: &[u16; N]) {
+        let (rows, counts) = self.group::<N>(sample);
+        for n in 0..N {
+            for (half, byte) in ones[n].to_le_bytes().into_iter().enumerate() {
+                let base = ((first + 8 * half) / 2 * PAIR_ROWS) as u32;
+                let (offsets, events) = EVENTS[usize::from(byte)];
+                for (rows, offset) in rows[counts[n]..][..4].iter_mut().zip(offsets) {
+                    rows[n] = base + u32::from(offset);
+                }
+                counts[n] += usize::from(events);
+            }
+        }
+    }
+}
+
+/// For the values of eight inputs, as bits: the rows of the pairs that are not both zero, then a row of zeros; and how many
+/// there are.
+const EVENTS: [([u8; 4], u8); 256] = {
+    let mut events = [([0; 4], 0); 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut pair = 0;
+        while pair < 4 {
+            let values = byte >> (2 * pair) & 3;
+            if values != 0 {
+                let (rows, count) = &mut events[byte];
+                rows[*count as usize] = (pair * PAIR_ROWS + values) as u8;
+                *count += 1;
+            }
+            pair += 1;
+        }
+        byte += 1;
+    }
+    events
+};
+
+/// One block of 16 dimensions, for all samples.
+pub struct Walk<'a, 'b, 'c> {
+    pub model: &'a Fvsbn,
+    pub block: &'a mut Block<'b>,
+    pub events: &'a mut Events<'c>,
+    pub at: usize,
+}
+
+impl Kernel for Walk<'_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(mut self, l: L) {
+        let len = self.block.len;
+        let mut sample = 0;
+        while sample + GROUP <= len {
+            self.group::<L, GROUP>(l, sample);
+            sample += GROUP;
+        }
+        while sample < len {
+            self.group::<L, 1>(l, sample);
+            sample += 1;
+        }
+    }
+}
+
+impl Walk<'_, '_, '_> {
+    /// The samples from `sample` on, `N` of them.
+    #[inline(always)]
+    fn group<L: Lanes, const N: usize>(&mut self, l: L, sample: usize) {
+        let n_dims = self.block.x.len() / self.block.len;
+        let packs = n_dims.div_ceil(LANES);
+        let first = self.at * LANES;
+        let lanes = LANES.min(n_dims - first);
+
+        let sums = self.before::<L, N>(l, sample);
+        let own = &self.model.own[self.at];
+        let mut ones = [0; N];
+        let mut logits = sums;
+        if self.block.given() {
+            for n in 0..N {
+                ones[n] = to_bits(&self.block.x[(sample + n) * n_dims + first..][..lanes]);
+                logits[n] = l.add(sums[n], within(l, own, ones[n]));
+            }
+        } else {
+            let mut thresholds = sums;
+            for n in 0..N {
+                thresholds[n] = l.load(&self.block.field[(sample + n) * packs + self.at]);
+            }
+            decide(l, own, &sums, &thresholds, u16::MAX >> (LANES - lanes), &mut ones, &mut logits);
+            for n in 0..N {
+                from_bits(ones[n], &mut self.block.x[(sample + n) * n_dims + first..][..lanes]);
+            }
+        }
+        for n in 0..N {
+            l.store(&mut self.block.field[(sample + n) * packs + self.at], logits[n]);
+        }
+        self.events.push(sample, first, &ones);
+    }
+
+    /// The biases, and what the inputs before this block add.
+    #[inline(always)]
+    fn before<L: Lanes, const N: usize>(&mut self, l: L, sample: usize) -> [L::F; N] {
+        let (rows, counts) = self.events.group::<N>(sample);
+        let most = counts.iter().copied().fold(0, usize::max);
+        let before = &self.model.before[self.at][..];
+        let mut sums = [l.load(&self.model.bias[self.at]); N];
+        for rows in &rows[..most] {
+            for n in 0..N {
+                sums[n] = l.add(sums[n], l.load(&before[rows[n] as usize]));
+            }
+        }
+        sums
+    }
+}
+
+/// The values of 16 dimensions, which depend on each other, for all samples of a group.
+///
+/// They are the only solution of x_i = [logit_i(x_<i) > threshold_i], and found as a fixed point: put any x on the right, and
+/// x_0 comes out right; put that there, and x_1 does, and so on. As a rule most of them are right much earlier, and the
+/// iteration ends as soon as nothing changes. Song, Meng, Liao, Ermon, *Accelerating feedforward computation via parallel
+/// nonlinear equation solving*, ICML 2021.
+#[inline(always)]
+fn decide<L: Lanes, const N: usize>(
+    l: L,
+    own: &[Pack; OWN_ROWS],
+    sums: &[L::F; N],
+    thresholds: &[L::F; N],
+    lanes: u16,
+    ones: &mut [u16; N],
+    logits: &mut [L::F; N],
+) {
+    loop {
+        let mut changed = 0;
+        for n in 0..N {
+            logits[n] = l.add(sums[n], within(l, own, ones[n]));
+            let above = l.gt(logits[n], thresholds[n]) & lanes;
+            changed |= above ^ ones[n];
+            ones[n] = above;
+        }
+        if changed == 0 {
+            break;
+        }
+    }
+}
+
+/// What 16 dimensions with these values add to each other's logits.
+#[inline(always)]
+fn within<L: Lanes>(l: L, own: &[Pack; OWN_ROWS], ones: u16) -> L::F {
+    let ones = usize::from(ones);
+    let first = l.add(l.load(&own[ones & 15]), l.load(&own[16 + (ones >> 4 & 15)]));
+    let second = l.add(l.load(&own[32 + (ones >> 8 & 15)]), l.load(&own[48 + (ones >> 12)]));
+    l.add(first, second)
+}
+
+/// Bit i is value i, of 16 values or fewer.
+#[inline(always)]
+fn to_bits(values: &[u8]) -> u16 {
+    let mut all = [0; LANES];
+    if values.len() == LANES {
+        all.copy_from_slice(values);
+    } else {
+        all[..values.len()].copy_from_slice(values);
+    }
+    // Byte i of eight times 2^(56 − 7 i) is bit i of the product's highest byte.
+    let eight = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| all[at + i]));
+    let bits = |at: usize| (eight(at).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8;
+    u16::from_le_bytes([bits(0), bits(8)])
+}
+
+/// The inverse of `to_bits`.
+#[inline(always)]
+fn from_bits(bits: u16, values: &mut [u8]) {
+    let mut all = [0; LANES];
+    for (byte, eight) in bits.to_le_bytes().into_iter().zip(all.as_chunks_mut().0) {
+        // A copy of the byte for each bit; what is left is the bit in its own place, then in the highest, then in the lowest.
+        let copies = u64::from(byte) * 0x0101_0101_0101_0101;
+        let places = (copies & 0x8040_2010_0804_0201) + 0x7f7f_7f7f_7f7f_7f7f;
+        *eight = (places >> 7 & 0x0101_0101_0101_0101).to_le_bytes();
+    }
+    if values.len() == LANES {
+        values.copy_from_slice(&all);
+    } else {
+        values.copy_from_slice(&all[..values.len()]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_and_values_are_inverse() {
+        for len in [1, 7, 8, 9, 15, 16] {
+            for bits in 0..=u16::MAX >> (LANES - len) {
+                let mut values = vec![7; len];
+                from_bits(bits, &mut values);
+                assert!(values.iter().enumerate().all(|(i, &value)| u16::from(value) == bits >> i & 1));
+                assert_eq!(to_bits(&values), bits);
+            }
+        }
+    }
+}
