@@ -119,16 +119,16 @@ impl Walk<'_, '_, '_> {
             }
         } else {
             let mut thresholds = sums;
-            for n in 0..N {
-                thresholds[n] = l.load(&self.block.field[(sample + n) * packs + self.at]);
+            for (n, thresholds) in thresholds.iter_mut().enumerate() {
+                *thresholds = l.load(&self.block.field[(sample + n) * packs + self.at]);
             }
             decide(l, own, &sums, &thresholds, u16::MAX >> (LANES - lanes), &mut ones, &mut logits);
-            for n in 0..N {
-                from_bits(ones[n], &mut self.block.x[(sample + n) * n_dims + first..][..lanes]);
+            for (n, &ones) in ones.iter().enumerate() {
+                from_bits(ones, &mut self.block.x[(sample + n) * n_dims + first..][..lanes]);
             }
         }
-        for n in 0..N {
-            l.store(&mut self.block.field[(sample + n) * packs + self.at], logits[n]);
+        for (n, &logits) in logits.iter().enumerate() {
+            l.store(&mut self.block.field[(sample + n) * packs + self.at], logits);
         }
         self.events.push(sample, first, &ones);
     }
