@@ -56,7 +56,8 @@ def seed(rng: Rng) -> int:
 
 
 def threads(value: int | None) -> int:
-    """The number of threads: as asked for, else `ANCESTRAL_NUM_THREADS`, else the processors of this process."""
+    """The number of threads: as asked for, else `ANCESTRAL_NUM_THREADS`, else 0: the processors of this process, which the
+    core counts where the call is worth more than one thread."""
     if value is not None:
         return integer("threads", value, 1, _core.MAX_THREADS)
     if text := os.environ.get("ANCESTRAL_NUM_THREADS"):
@@ -65,7 +66,7 @@ def threads(value: int | None) -> int:
         except ValueError:
             raise ValueError(f"ANCESTRAL_NUM_THREADS is {text!r}; wanted an integer") from None
         return integer("ANCESTRAL_NUM_THREADS", number, 1, _core.MAX_THREADS)
-    return _core.default_threads()
+    return 0
 
 
 def as_array(name: str, value: Any) -> NDArray[Any]:

@@ -6,7 +6,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_THREADS", "FormatError", "Model", "default_threads", "isa"]
+__all__ = ["MAX_THREADS", "FormatError", "Model", "isa"]
 
 MAX_THREADS: int
 
@@ -49,5 +49,4 @@ class Model:
         progress: Callable[[int], Any] | None,
     ) -> None: ...
 
-def default_threads() -> int: ...
 def isa() -> str: ...

@@ -35,7 +35,7 @@ pub const MAX_THREADS: usize = 1024;
 
 /// The number of threads for a call that does not say: the processors this process may use, by its affinity and its
 /// control group's quota.
-pub fn default_threads() -> usize {
+fn default_threads() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS)
 }
 
@@ -47,7 +47,8 @@ pub struct Batch<'a> {
     pub driver: Driver<'a>,
     /// Where the results go; each slice as long as `n` samples need.
     pub outputs: Outputs<'a>,
-    /// Threads to use.
+    /// Threads to use; 0 for as many as this process has processors. They are counted only if the batch is worth more than
+    /// one, since that takes longer than to draw a small sample.
     pub threads: usize,
 }
 
@@ -59,7 +60,13 @@ pub struct Batch<'a> {
 /// partly written.
 pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> bool) -> Result<(), Error> {
     let isa = Isa::get()?;
-    let (n, threads) = (batch.n, batch.threads.max(1));
+    let n = batch.n;
+    let cost = n.saturating_mul(model.cost() + SAMPLE);
+    let threads = match batch.threads {
+        _ if cost <= SMALL => 1,
+        0 => default_threads(),
+        threads => threads,
+    };
     let block_len = model.block_len().min(n.div_ceil(threads)).max(1);
     let stop = AtomicBool::new(false);
     let done = AtomicUsize::new(0);
@@ -89,7 +96,6 @@ pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> 
         }
     };
 
-    let cost = n.saturating_mul(model.cost() + SAMPLE);
     let workers = threads.min(n.div_ceil(block_len)).min(cost.div_ceil(SMALL));
     if cost <= SMALL {
         work();

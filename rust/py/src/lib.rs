@@ -19,12 +19,6 @@ mod _core {
     #[pymodule_export]
     const MAX_THREADS: usize = ancestral_core::engine::MAX_THREADS;
 
-    /// Processors that this process may use.
-    #[pyfunction]
-    fn default_threads() -> usize {
-        ancestral_core::engine::default_threads()
-    }
-
     /// The instruction set in use: "portable", "avx2" or "avx512".
     #[pyfunction]
     fn isa() -> PyResult<&'static str> {
