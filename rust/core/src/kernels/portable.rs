@@ -16,6 +16,7 @@ impl Lanes for Portable {
     type F = [f32; LANES];
     type U = [u32; LANES];
     const MATMUL_PACKS: usize = 1;
+    const MATMUL_SUMS: usize = 6;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
@@ -24,6 +25,10 @@ impl Lanes for Portable {
     #[inline(always)]
     fn load(self, from: &Pack) -> Self::F {
         from.0
+    }
+    #[inline(always)]
+    fn load_at(self, from: &[f32; LANES]) -> Self::F {
+        *from
     }
     #[inline(always)]
     fn store(self, to: &mut Pack, x: Self::F) {
