@@ -15,7 +15,7 @@ use crate::{
     checkpoint::{Checkpoint, Tensor},
     error::Error,
     event::Event,
-    kernels::{Kernel, LANES, Lanes, flat_mut},
+    kernels::{LANES, flat_mut},
     model::{Model, Scratch},
     stream::{Activations, Graph, InLanes, Kernel2d, Mask, NodeId, Pixels, Plan, Then},
 };
@@ -25,6 +25,8 @@ pub const KIND: &str = "PixelCNN";
 
 /// Samples drawn side by side: three vectors of sites, a tile's width.
 const BLOCK: usize = 48;
+/// Packs that a block of samples may take beyond its least size.
+const MEMORY: usize = 1 << 20;
 /// Sites computed side by side where the data are given, about.
 const SITES: usize = 144;
 
@@ -141,45 +143,56 @@ impl Model for PixelCnn {
     }
 
     fn block_len(&self) -> usize {
-        BLOCK
+        let packs_per_sample = self.graph.packs_per_sample() + self.event.n_dims().div_ceil(LANES);
+        let fit = (MEMORY / packs_per_sample).clamp(6, BLOCK);
+        if fit < LANES { fit } else { fit / LANES * LANES }
     }
 
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
+        if block.given() { self.score(block, scratch) } else { self.draw(block, scratch) }
+    }
+}
+
+impl PixelCnn {
+    /// The walk pixel by pixel.
+    fn draw(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
         let [channels, height, width] = self.shape;
-        let given = block.given();
-        // A pixel and channel of all samples; where the image is known, a stretch of a row of some samples.
-        let (groups, samples) = if given { (channels, (SITES / width).max(1)) } else { (1, block.len) };
-        for first in (0..block.len).step_by(samples) {
-            let samples = first..block.len.min(first + samples);
-            let plan = if given {
-                Plan { in_lanes: InLanes::Sites, samples: samples.len(), span: SITES.min(width) }
-            } else {
-                self.graph.plan(samples.len())
-            };
+        let samples = 0..block.len;
+        let mut state = self.graph.activations(self.graph.plan(block.len), &mut scratch.packs);
+        for y in 0..height {
+            block.check()?;
+            for (x, group) in (0..width).flat_map(|x| (0..channels).map(move |group| (x, group))) {
+                let pixels = Pixels { y, x: x..x + 1, groups: group..group + 1 };
+                self.graph.step(block.isa, &mut state, &pixels);
+                self.decide(block, &state, &samples, &pixels, &mut scratch.floats)?;
+                self.feed(block.x, &mut state, &pixels);
+            }
+        }
+        Ok(())
+    }
+
+    /// The walk where the data are given: a stretch of a row at once, for a few samples after the other.
+    fn score(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
+        let [channels, height, width] = self.shape;
+        let n_dims = self.event.n_dims();
+        let at_once = (SITES / width).max(1);
+        for first in (0..block.len).step_by(at_once) {
+            let samples = first..block.len.min(first + at_once);
+            let plan = Plan { in_lanes: InLanes::Sites, samples: samples.len(), span: SITES.min(width) };
             let mut state = self.graph.activations(plan, &mut scratch.packs);
             for y in 0..height {
                 block.check()?;
                 for x in (0..width).step_by(plan.span) {
-                    for group in (0..channels).step_by(groups) {
-                        let x = x..width.min(x + plan.span);
-                        let pixels = Pixels { y, x, groups: group..group + groups };
-                        if given {
-                            self.feed(block, &mut state, &samples, &pixels);
-                        }
-                        block.isa.run(Step { graph: &self.graph, state: &mut state, pixels: &pixels });
-                        self.decide(block, &state, &samples, &pixels, &mut scratch.floats)?;
-                        if !given {
-                            self.feed(block, &mut state, &samples, &pixels);
-                        }
-                    }
+                    let pixels = Pixels { y, x: x..width.min(x + plan.span), groups: 0..channels };
+                    self.feed(&block.x[samples.start * n_dims..samples.end * n_dims], &mut state, &pixels);
+                    self.graph.step(block.isa, &mut state, &pixels);
+                    self.decide(block, &state, &samples, &pixels, &mut scratch.floats)?;
                 }
             }
         }
         Ok(())
     }
-}
 
-impl PixelCnn {
     /// The steps of a sample at some pixels: row and column of the pixel, group, and step.
     fn steps(&self, pixels: &Pixels) -> impl Iterator<Item = (usize, usize, usize)> {
         let [channels, _, width] = self.shape;
@@ -188,13 +201,12 @@ impl PixelCnn {
             .flat_map(move |x| groups.clone().map(move |group| (x, group, (first + x) * channels + group)))
     }
 
-    /// Shows the graph the values at some pixels.
-    fn feed(&self, block: &Block<'_>, state: &mut Activations<'_>, samples: &Range<usize>, pixels: &Pixels) {
-        for sample in samples.clone() {
-            let values = &block.x[sample * self.event.n_dims()..];
+    /// Shows the graph the values of samples at some pixels.
+    fn feed(&self, values: &[u8], state: &mut Activations<'_>, pixels: &Pixels) {
+        for (sample, values) in values.chunks_exact(self.event.n_dims()).enumerate() {
             for (x, group, step) in self.steps(pixels) {
                 let value = self.inputs[usize::from(values[step])];
-                self.graph.write_input(state, sample - samples.start, (pixels.y, pixels.x.start + x), group, value);
+                self.graph.write_input(state, sample, (pixels.y, pixels.x.start + x), group, value);
             }
         }
     }
@@ -230,21 +242,5 @@ impl PixelCnn {
             }
         }
         Ok(())
-    }
-}
-
-/// One step of the graph, for all samples.
-struct Step<'a, 'b> {
-    graph: &'a Graph,
-    state: &'a mut Activations<'b>,
-    pixels: &'a Pixels,
-}
-
-impl Kernel for Step<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
-        self.graph.step(l, self.state, self.pixels);
     }
 }

@@ -8,7 +8,7 @@ use super::{
     maps::{Group, Map},
 };
 use crate::kernels::{
-    LANES, Lanes, Pack, flat, flat_mut,
+    Isa, Kernel, LANES, Lanes, Pack, flat, flat_mut,
     matmul::{Finish, Product, Relu, Scalars, Start, Vectors, matmul},
 };
 
@@ -31,6 +31,21 @@ pub struct Activations<'a> {
     plan: Plan,
     /// For each node and group.
     terms: Vec<Terms>,
+}
+
+struct Step<'a, 'b> {
+    graph: &'a Graph,
+    state: &'a mut Activations<'b>,
+    pixels: &'a Pixels,
+}
+
+impl Kernel for Step<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        self.graph.step_on(l, self.state, self.pixels);
+    }
 }
 
 /// A group of channels, at some pixels of all samples.
@@ -88,8 +103,12 @@ impl Graph {
     }
 
     /// Computes some pixels in every node.
+    pub fn step(&self, isa: Isa, state: &mut Activations<'_>, pixels: &Pixels) {
+        isa.run(Step { graph: self, state, pixels });
+    }
+
     #[inline(always)]
-    pub fn step<L: Lanes>(&self, l: L, state: &mut Activations<'_>, pixels: &Pixels) {
+    fn step_on<L: Lanes>(&self, l: L, state: &mut Activations<'_>, pixels: &Pixels) {
         let Pixels { y, x, groups } = pixels;
         let Plan { in_lanes, samples, .. } = state.plan;
         // Node by node, since a pixel sees all groups of the pixel on its left.

@@ -14,7 +14,7 @@ mod tests;
 pub use activations::{Activations, Pixels};
 use conv::ConvGroup;
 pub use conv::{Kernel2d, Mask};
-use maps::{Channels, Reach};
+use maps::{Channels, Map, Reach};
 pub use maps::{InLanes, Plan};
 
 use crate::kernels::LANES;
@@ -101,6 +101,13 @@ impl Graph {
     /// Parameters that have an effect: masked weights do not.
     pub fn n_params(&self) -> usize {
         self.sum_over_groups(|inputs, outputs, _| (inputs + 1) * outputs)
+    }
+
+    /// Packs that the activations of one sample take, pixel by pixel, about.
+    pub fn packs_per_sample(&self) -> usize {
+        let plan = Plan { in_lanes: InLanes::Sites, samples: LANES, span: 1 };
+        let map = |node: &Node| Map::new(&node.channels, node.reach, self.width, plan, 0);
+        self.nodes.iter().map(|node| map(node).end / LANES).sum::<usize>() / LANES
     }
 
     /// The plan for so many samples, pixel by pixel, that has the fewest vectors to multiply.

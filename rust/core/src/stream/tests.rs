@@ -1,18 +1,7 @@
 //! Every plan and every instruction set against a plain convolution of whole images.
 
 use super::{Activations, Graph, InLanes, Kernel2d, Mask, NodeId, Pixels, Plan, Then};
-use crate::kernels::{Isa, Kernel, Lanes};
-
-struct Step<'a, 'b>(&'a Graph, &'a mut Activations<'b>, &'a Pixels);
-
-impl Kernel for Step<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
-        self.0.step(l, self.1, self.2);
-    }
-}
+use crate::kernels::{Isa, LANES, Pack};
 
 /// Numbers of either sign, now and then zero.
 struct Numbers(u64);
@@ -113,7 +102,7 @@ impl Net {
         let (graph, node) = self.graph();
         let (height, n_out) = (images[0][0].len(), self.layers[4].1.len());
         // What is in the memory must not matter.
-        let mut memory = vec![crate::kernels::Pack([f32::NAN; 16]); 1000];
+        let mut memory = vec![Pack([f32::NAN; LANES]); 1000];
         let mut state = graph.activations(plan, &mut memory);
         let mut out = vec![vec![vec![vec![f32::NAN; self.width]; height]; n_out]; images.len()];
         let groups = if plan.span == 1 { 1 } else { self.n_groups };
@@ -135,7 +124,7 @@ impl Net {
                 if plan.span > 1 {
                     feed(&mut state);
                 }
-                isa.run(Step(&graph, &mut state, &pixels));
+                graph.step(isa, &mut state, &pixels);
                 for group in pixels.groups.clone() {
                     let view = graph.read(&state, node, &pixels, group);
                     let channels = (0..n_out).filter(|&channel| group_of(channel, n_out, self.n_groups) == group);
