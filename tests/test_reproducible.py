@@ -70,6 +70,25 @@ def test_a_large_model(digits: Case) -> None:
     np.testing.assert_array_equal(model.log_prob(x[5:], threads=1), log_prob[5:])
 
 
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_the_sign_of_a_zero_shows_nowhere(n_classes: int) -> None:
+    """Padding may turn -0 into 0 in one layout of PixelCNN and not in another."""
+    config = oracle.pixelcnn_config((1, 4, 5), n_classes, n_channels=12, n_blocks=1, n_head=5)
+    rng = np.random.default_rng(0)
+    tensors = {
+        name: np.where(rng.random(value.shape) < 0.9, np.copysign(0, value), value).astype(np.float32)
+        for name, value in oracle.random_tensors("PixelCNN", config, rng, 1.0).items()
+    }
+    model = ancestral.Model.from_tensors("PixelCNN", config, tensors)
+    x, log_prob = model.sample_and_log_prob(50, rng=0)
+    conditionals = model.conditionals(x)
+    for i in range(len(x)):
+        alone, log_prob_alone = model.sample_and_log_prob(1, rng=0, start=i)
+        assert alone.tobytes() == x[i].tobytes()
+        assert log_prob_alone.tobytes() == model.log_prob(x[i : i + 1]).tobytes() == log_prob[i].tobytes()
+        assert model.conditionals(x[i : i + 1]).tobytes() == conditionals[i].tobytes()
+
+
 # --- rng and start ---------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,8 @@ use crate::{block::Block, error::Error, event::Event, kernels::Pack};
 pub struct Scratch {
     /// For activations; of any length and content.
     pub packs: Vec<Pack>,
+    /// For one conditional; of any length and content.
+    pub floats: Vec<f32>,
     /// For lists of events; of any length and content.
     pub indices: Vec<u32>,
 }

@@ -31,6 +31,7 @@ impl Lanes for Avx2 {
     type U = [__m256i; 2];
     type D = [__m256d; 4];
     const MATMUL_PACKS: usize = 1;
+    const MATMUL_SUMS: usize = 6;
 
     halves! {
         add(a: F, b: F) -> F = _mm256_add_ps;
@@ -59,6 +60,12 @@ impl Lanes for Avx2 {
     fn load(self, from: &Pack) -> Self::F {
         // SAFETY: as above; a Pack is 64 readable bytes, aligned to 64, and its upper half begins 8 floats in.
         unsafe { [_mm256_load_ps(from.0.as_ptr()), _mm256_load_ps(from.0.as_ptr().add(8))] }
+    }
+    #[inline(always)]
+    fn load_at(self, from: &[f32; LANES]) -> Self::F {
+        let (low, high) = from.split_at(8);
+        // SAFETY: as above; each half is 32 readable bytes, and the load needs no alignment.
+        unsafe { [_mm256_loadu_ps(low.as_ptr()), _mm256_loadu_ps(high.as_ptr())] }
     }
     #[inline(always)]
     fn store(self, to: &mut Pack, x: Self::F) {

@@ -36,6 +36,7 @@ impl Lanes for Avx512 {
     type U = __m512i;
     type D = [__m512d; 2];
     const MATMUL_PACKS: usize = 4;
+    const MATMUL_SUMS: usize = 24;
 
     intrinsics! {
         add(a: F, b: F) -> F = _mm512_add_ps;
@@ -64,6 +65,11 @@ impl Lanes for Avx512 {
     fn load(self, from: &Pack) -> Self::F {
         // SAFETY: as above; a Pack is 64 readable bytes, aligned to 64.
         unsafe { _mm512_load_ps(from.0.as_ptr()) }
+    }
+    #[inline(always)]
+    fn load_at(self, from: &[f32; LANES]) -> Self::F {
+        // SAFETY: as above; the array is 64 readable bytes, and the load needs no alignment.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
     }
     #[inline(always)]
     fn store(self, to: &mut Pack, x: Self::F) {

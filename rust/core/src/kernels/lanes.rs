@@ -46,13 +46,17 @@ pub trait Lanes: Copy {
     type U: Copy;
     /// Sixteen `f64`.
     type D: Copy;
-    /// Packs held in registers along the output of a matrix product ([`super::matmul`]).
+    /// The most packs of a row held in registers by a matrix product ([`super::matmul`]).
     const MATMUL_PACKS: usize;
+    /// The most packs held in registers by a matrix product.
+    const MATMUL_SUMS: usize;
 
     /// The same float in every lane.
     fn splat(self, x: f32) -> Self::F;
     /// Reads a pack.
     fn load(self, from: &Pack) -> Self::F;
+    /// Reads sixteen floats that begin anywhere.
+    fn load_at(self, from: &[f32; LANES]) -> Self::F;
     /// Writes a pack.
     fn store(self, to: &mut Pack, x: Self::F);
     /// a + b

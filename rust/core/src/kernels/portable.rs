@@ -17,6 +17,7 @@ impl Lanes for Portable {
     type U = [u32; LANES];
     type D = [f64; LANES];
     const MATMUL_PACKS: usize = 1;
+    const MATMUL_SUMS: usize = 6;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
@@ -25,6 +26,10 @@ impl Lanes for Portable {
     #[inline(always)]
     fn load(self, from: &Pack) -> Self::F {
         from.0
+    }
+    #[inline(always)]
+    fn load_at(self, from: &[f32; LANES]) -> Self::F {
+        *from
     }
     #[inline(always)]
     fn store(self, to: &mut Pack, x: Self::F) {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{
     Isa, Kernel, LANES, Lanes, Pack, flat, math,
-    matmul::{Finish, Product, Term, matmul},
+    matmul::{Finish, Product, Relu, Scalars, Start, Term, Vectors, matmul},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -133,35 +133,65 @@ proptest! {
 
     #[test]
     fn matmul_is_one_chain_of_multiply_adds_for_each_output(
-        rows in 1_usize..20, width in 1_usize..7, depths in prop::collection::vec(1_usize..9, 0..4), seed in any::<u64>(),
+        rows in 0_usize..20, packs in 0_usize..9, depths in prop::collection::vec(0_usize..9, 0..4),
+        rows_inside in any::<bool>(), shift in 0_usize..LANES, seed in any::<u64>(),
     ) {
         let mut state = seed;
         let mut next = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / 1e7 - 0.8
         };
-        let mut pack = || Pack(std::array::from_fn(|_| next()));
-        let stride: usize = depths.iter().sum::<usize>().max(1);
-        let weight: Vec<_> = (0..stride * width).map(|_| pack()).collect();
-        let bias: Vec<_> = (0..width).map(|_| pack()).collect();
-        let input: Vec<_> = (0..rows * stride).map(|_| pack().0[0]).collect();
+        let depth: usize = depths.iter().sum();
+        // A row's scalars stand together, or the scalars of one k; vectors begin anywhere.
+        let (row_step, scalar_step) = if rows_inside { (1, rows + 1) } else { (depth + 1, 1) };
+        let vector_step = packs * LANES + 3;
+        let scalars: Vec<_> = (0..(rows + 1) * (depth + 1)).map(|_| next()).collect();
+        let vectors: Vec<_> = (0..shift + depth * vector_step + LANES).map(|_| next()).collect();
+        let starts: Vec<_> = (0..packs).map(|_| Pack(std::array::from_fn(|_| next()))).collect();
+        let row_starts: Vec<_> = (0..rows).map(|_| next()).collect();
+        let other_step = packs + 2;
+        let other: Vec<_> = (0..rows * other_step).map(|_| Pack(std::array::from_fn(|_| next()))).collect();
         let mut terms = Vec::new();
         for &depth in &depths {
             let at = terms.iter().map(|term: &Term| term.depth).sum::<usize>();
-            terms.push(Term { input: at, depth, weight: at * width });
+            terms.push(Term { scalar: at * scalar_step, vector: shift + at * vector_step, depth });
         }
-        let depth: usize = depths.iter().sum();
-        for isa in Isa::all() {
-            let out_stride = width + 1;
-            let mut out = vec![Pack::ZERO; rows * out_stride];
-            let product = Product { terms: &terms, input: &input, input_stride: stride, weight: &weight, bias: &bias, rows, finish: Finish::Keep };
-            isa.run(Multiply(product, &mut out, out_stride));
-            for (row, p, lane) in (0..rows).flat_map(|r| (0..width).flat_map(move |p| (0..LANES).map(move |l| (r, p, l)))) {
-                let chain = |sum: f32, k: usize| input[row * stride + k].mul_add(weight[k * width + p].0[lane], sum);
-                let expected = (0..depth).fold(bias[p].0[lane], chain);
-                prop_assert_eq!(out[row * out_stride + p].0[lane].to_bits(), expected.to_bits());
+        let starting = [Start::Rows(&row_starts), Start::Packs(&starts)];
+        let finishing = [Finish::Keep, Finish::Relu, Finish::Add(&other, other_step)];
+        let relus = [Relu::None, Relu::Scalars, Relu::Vectors];
+        for (isa, start, (finish, relu)) in Isa::all().into_iter().flat_map(|isa| {
+            let finishes = finishing.into_iter().flat_map(move |finish| relus.map(|relu| (finish, relu)));
+            starting.into_iter().flat_map(move |start| finishes.clone().map(move |finish| (isa, start, finish)))
+        }) {
+            let out_step = packs + 1;
+            let mut out = vec![Pack::ZERO; rows * out_step];
+            let product = Product {
+                terms: &terms,
+                scalars: Scalars { floats: &scalars, row_step, k_step: scalar_step },
+                vectors: Vectors { floats: &vectors, k_step: vector_step },
+                relu, start, finish, rows, packs,
+            };
+            isa.run(Multiply(product, &mut out, out_step));
+            for (row, p, lane) in (0..rows).flat_map(|r| (0..packs).flat_map(move |p| (0..LANES).map(move |l| (r, p, l)))) {
+                let first = match start {
+                    Start::Rows(rows) => rows[row],
+                    Start::Packs(packs) => packs[p].0[lane],
+                };
+                let chain = |sum: f32, k: usize| {
+                    let positive_if = |holds: bool, x: f32| if holds { x.max(0.0) } else { x };
+                    let scalar = positive_if(relu == Relu::Scalars, scalars[row * row_step + k * scalar_step]);
+                    let vector = vectors[shift + k * vector_step + p * LANES + lane];
+                    scalar.mul_add(positive_if(relu == Relu::Vectors, vector), sum)
+                };
+                let sum = (0..depth).fold(first, chain);
+                let expected = match finish {
+                    Finish::Keep => sum,
+                    Finish::Relu => sum.max(0.0),
+                    Finish::Add(other, step) => sum + other[row * step + p].0[lane],
+                };
+                prop_assert_eq!(out[row * out_step + p].0[lane].to_bits(), expected.to_bits());
             }
-            prop_assert!(out.chunks(out_stride).all(|row| row[width] == Pack::ZERO));
+            prop_assert!(out.chunks(out_step).all(|row| row[packs] == Pack::ZERO));
         }
     }
 }

@@ -6,6 +6,8 @@
 //!
 //! Pixels in raster order, channels within a pixel; padding is zero after the affine map.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 
 use crate::{
@@ -13,13 +15,20 @@ use crate::{
     checkpoint::{Checkpoint, Tensor},
     error::Error,
     event::Event,
-    kernels::{Kernel, LANES, Lanes, flat_mut},
+    kernels::{LANES, flat_mut},
     model::{Model, Scratch},
-    stream::{Activations, Graph, Kernel2d, Mask, NodeId, Then},
+    stream::{Activations, Graph, InLanes, Kernel2d, Mask, NodeId, Pixels, Plan, Then},
 };
 
 /// The name in files.
 pub const KIND: &str = "PixelCNN";
+
+/// Samples drawn side by side: three vectors of sites, a tile's width.
+const BLOCK: usize = 48;
+/// Packs that a block of samples may take beyond its least size.
+const MEMORY: usize = 1 << 20;
+/// Sites computed side by side where the data are given, about.
+const SITES: usize = 144;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,13 +113,11 @@ impl PixelCnn {
         let (mut graph, image) = Graph::new(width, channels);
         let mut a = graph.conv(image, next(), Mask::A, Then::Keep);
         for _ in 0..config.n_blocks {
-            let h = graph.relu(a);
-            let h = graph.conv(h, next(), Mask::B, Then::Relu);
+            let h = graph.conv_of_relu(a, next(), Mask::B, Then::Relu);
             let h = graph.conv(h, next(), Mask::B, Then::Relu);
             a = graph.conv(h, next(), Mask::B, Then::Add(a));
         }
-        let h = graph.relu(a);
-        let h = graph.conv(h, next(), Mask::B, Then::Relu);
+        let h = graph.conv_of_relu(a, next(), Mask::B, Then::Relu);
         let logits = graph.conv(h, next(), Mask::B, Then::Keep);
         let inputs = (0..config.n_classes).map(|value| (value as f32).mul_add(config.input_scale, config.input_shift));
         let cost = graph.n_params().saturating_mul(n_pixels);
@@ -136,70 +143,104 @@ impl Model for PixelCnn {
     }
 
     fn block_len(&self) -> usize {
-        // The caches of all samples should fit a second-level cache of 1 MiB; whole tiles of 6 rows use it best.
-        (((1 << 14) / self.graph.packs_per_sample()).clamp(6, 48) / 6) * 6
+        let packs_per_sample = self.graph.packs_per_sample() + self.event.n_dims().div_ceil(LANES);
+        let fit = (MEMORY / packs_per_sample).clamp(6, BLOCK);
+        if fit < LANES { fit } else { fit / LANES * LANES }
     }
 
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
-        let [channels, height, width] = self.shape;
-        let mut state = self.graph.activations(block.len, &mut scratch.packs);
-        for y in 0..height {
-            block.check()?;
-            for (x, group) in (0..width).flat_map(|x| (0..channels).map(move |group| (x, group))) {
-                block.isa.run(Step { graph: &self.graph, state: &mut state, pixel: (y, x), group });
-                self.decide(block, &mut state, (y, x), group)?;
-            }
-        }
-        Ok(())
+        if block.given() { self.score(block, scratch) } else { self.draw(block, scratch) }
     }
 }
 
 impl PixelCnn {
-    /// Asks the driver for every sample's value at a pixel and channel, and feeds it to the graph.
-    fn decide(
-        &self,
-        block: &mut Block<'_>,
-        state: &mut Activations<'_>,
-        pixel: (usize, usize),
-        group: usize,
-    ) -> Result<(), Error> {
-        let [channels, _, width] = self.shape;
-        let n_dims = self.event.n_dims();
-        let step = (pixel.0 * width + pixel.1) * channels + group;
-        let stride = n_dims.div_ceil(LANES) * LANES;
-        for sample in 0..block.len {
-            let logits = self.graph.read(state, self.logits, sample, pixel, group);
-            if !logits.iter().all(|logit| logit.is_finite()) {
-                return Err(block.overflow(sample));
+    /// The walk pixel by pixel.
+    fn draw(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
+        let [channels, height, width] = self.shape;
+        let samples = 0..block.len;
+        let mut state = self.graph.activations(self.graph.plan(block.len), &mut scratch.packs);
+        for y in 0..height {
+            block.check()?;
+            for (x, group) in (0..width).flat_map(|x| (0..channels).map(move |group| (x, group))) {
+                let pixels = Pixels { y, x: x..x + 1, groups: group..group + 1 };
+                self.graph.step(block.isa, &mut state, &pixels);
+                self.decide(block, &state, &samples, &pixels, &mut scratch.floats)?;
+                self.feed(block.x, &mut state, &pixels);
             }
-            let value = if self.event.n_classes() == 2 {
-                let field = &mut flat_mut(block.field)[sample * stride + step];
-                let one = logits[0] > *field;
-                *field = logits[0];
-                block.x[sample * n_dims + step] = u8::from(one);
-                u8::from(one)
-            } else {
-                block.choose(sample, step, logits)
-            };
-            self.graph.write_input(state, sample, pixel, group, self.inputs[usize::from(value)]);
         }
         Ok(())
     }
-}
 
-/// One pixel and channel of the graph, for all samples.
-struct Step<'a, 'b> {
-    graph: &'a Graph,
-    state: &'a mut Activations<'b>,
-    pixel: (usize, usize),
-    group: usize,
-}
+    /// The walk where the data are given: a stretch of a row at once, for a few samples after the other.
+    fn score(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
+        let [channels, height, width] = self.shape;
+        let n_dims = self.event.n_dims();
+        let at_once = (SITES / width).max(1);
+        for first in (0..block.len).step_by(at_once) {
+            let samples = first..block.len.min(first + at_once);
+            let plan = Plan { in_lanes: InLanes::Sites, samples: samples.len(), span: SITES.min(width) };
+            let mut state = self.graph.activations(plan, &mut scratch.packs);
+            for y in 0..height {
+                block.check()?;
+                for x in (0..width).step_by(plan.span) {
+                    let pixels = Pixels { y, x: x..width.min(x + plan.span), groups: 0..channels };
+                    self.feed(&block.x[samples.start * n_dims..samples.end * n_dims], &mut state, &pixels);
+                    self.graph.step(block.isa, &mut state, &pixels);
+                    self.decide(block, &state, &samples, &pixels, &mut scratch.floats)?;
+                }
+            }
+        }
+        Ok(())
+    }
 
-impl Kernel for Step<'_, '_> {
-    type Output = ();
+    /// The steps of a sample at some pixels: row and column of the pixel, group, and step.
+    fn steps(&self, pixels: &Pixels) -> impl Iterator<Item = (usize, usize, usize)> {
+        let [channels, _, width] = self.shape;
+        let (first, groups) = (pixels.y * width + pixels.x.start, pixels.groups.clone());
+        (0..pixels.x.len())
+            .flat_map(move |x| groups.clone().map(move |group| (x, group, (first + x) * channels + group)))
+    }
 
-    #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
-        self.graph.step(l, self.state, self.pixel, self.group);
+    /// Shows the graph the values of samples at some pixels.
+    fn feed(&self, values: &[u8], state: &mut Activations<'_>, pixels: &Pixels) {
+        for (sample, values) in values.chunks_exact(self.event.n_dims()).enumerate() {
+            for (x, group, step) in self.steps(pixels) {
+                let value = self.inputs[usize::from(values[step])];
+                self.graph.write_input(state, sample, (pixels.y, pixels.x.start + x), group, value);
+            }
+        }
+    }
+
+    /// Books the logits at some pixels, and asks the driver for the values unless they are given.
+    fn decide(
+        &self,
+        block: &mut Block<'_>,
+        state: &Activations<'_>,
+        samples: &Range<usize>,
+        pixels: &Pixels,
+        logits: &mut Vec<f32>,
+    ) -> Result<(), Error> {
+        let (n_dims, given) = (self.event.n_dims(), block.given());
+        let stride = n_dims.div_ceil(LANES) * LANES;
+        for (x, group, step) in self.steps(pixels) {
+            let view = self.graph.read(state, self.logits, pixels, group);
+            for sample in samples.clone() {
+                logits.clear();
+                logits.extend(view.channels(sample - samples.start, x));
+                if !logits.iter().all(|logit| logit.is_finite()) {
+                    return Err(block.overflow(sample));
+                }
+                if self.event.n_classes() > 2 {
+                    block.choose(sample, step, logits);
+                } else {
+                    let field = &mut flat_mut(block.field)[sample * stride + step];
+                    if !given {
+                        block.x[sample * n_dims + step] = u8::from(logits[0] > *field);
+                    }
+                    *field = logits[0];
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,8 @@
 //! A masked convolution as a list of taps: masked weights are not stored and cost nothing.
 
-use super::maps::Channels;
+use std::ops::Range;
+
+use super::maps::{Channels, Group, InLanes, Map};
 use crate::kernels::{LANES, Pack, matmul::Term};
 
 /// What a convolution may see of the current pixel (van den Oord, Kalchbrenner, Kavukcuoglu, *Pixel recurrent neural
@@ -28,7 +30,7 @@ pub struct Kernel2d<'a> {
 #[derive(Debug)]
 pub struct ConvGroup {
     taps: Vec<Tap>,
-    /// Weights of all taps, `depth` rows of packs each.
+    /// Weights of all taps: for each of a tap's inputs, a row of packs as long as `bias`.
     pub weight: Vec<Pack>,
     /// Bias of the group's outputs.
     pub bias: Vec<Pack>,
@@ -41,15 +43,25 @@ struct Tap {
     up: usize,
     /// Columns to the right; negative to the left.
     right: isize,
-    /// The input stretch within a sample's floats, and where its weights begin.
-    term: Term,
+    /// The input channels.
+    from: Group,
+    /// Where their weights begin, in packs.
+    weight: usize,
+}
+
+/// The terms of a sum, kept from one pixel to the next: between the borders of a row they only move.
+#[derive(Default)]
+pub struct Terms {
+    terms: Vec<Term>,
+    /// The row they are for, and the column if no tap falls outside the row there.
+    inside_from: Option<(usize, usize)>,
 }
 
 /// The output groups of a masked convolution from `input` to `output`.
 pub fn masked(kernel: Kernel2d<'_>, mask: Mask, input: &Channels, output: &Channels) -> Vec<ConvGroup> {
     let Kernel2d { weight, bias, size } = kernel;
     let (n_in, radius) = (input.len(), size / 2);
-    let group = |(index, out): (usize, &super::maps::Group)| {
+    let group = |(index, out): (usize, &Group)| {
         let mut group = ConvGroup { taps: Vec::new(), weight: Vec::new(), bias: vec![Pack::ZERO; out.packs()] };
         for o in 0..out.len {
             group.bias[o / LANES].0[o % LANES] = bias[out.first + o];
@@ -63,8 +75,8 @@ pub fn masked(kernel: Kernel2d<'_>, mask: Mask, input: &Channels, output: &Chann
                 0
             };
             for from in input.groups.iter().take(visible).filter(|from| from.len > 0) {
-                let term = Term { input: from.at, depth: from.len, weight: group.weight.len() };
-                group.taps.push(Tap { up: radius - ky, right: kx as isize - radius as isize, term });
+                let (up, right) = (radius - ky, kx as isize - radius as isize);
+                group.taps.push(Tap { up, right, from: *from, weight: group.weight.len() });
                 for i in from.first..from.first + from.len {
                     let begin = group.weight.len();
                     group.weight.resize(begin + out.packs(), Pack::ZERO);
@@ -86,33 +98,49 @@ impl ConvGroup {
         self.taps.iter().map(|tap| tap.up).max().unwrap_or(0)
     }
 
-    /// Whether anything but the current pixel is looked at.
-    pub fn sees_neighbours(&self) -> bool {
-        self.taps.iter().any(|tap| tap.up > 0 || tap.right != 0)
+    /// Columns to either side that are looked at.
+    pub fn columns_aside(&self) -> usize {
+        self.taps.iter().map(|tap| tap.right.unsigned_abs()).max().unwrap_or(0)
     }
 
-    /// Weights, masked ones left out, and bias.
-    pub fn n_params(&self, outputs: usize) -> usize {
-        (self.taps.iter().map(|tap| tap.term.depth).sum::<usize>() + 1) * outputs
+    /// Inputs of each output: its multiply-adds at one pixel.
+    pub fn depth(&self) -> usize {
+        self.taps.iter().map(|tap| tap.from.len).sum()
     }
 
-    /// The terms of the sum at a pixel: those taps that fall inside the image, each moved to where `locate` says
-    /// its pixel begins. A tap outside would add zeros.
-    #[inline(always)]
-    pub fn terms(
+    /// The terms of the sum at some pixels of row `y`, and how many floats further on their inputs are. A tap that
+    /// falls outside the image for all pixels is left out, one that does so for some meets padding there: both are zero
+    /// padding.
+    pub fn terms<'t>(
         &self,
-        (y, x): (usize, usize),
+        (y, x): (usize, &Range<usize>),
         width: usize,
-        locate: impl Fn(usize, usize) -> usize,
-        out: &mut Vec<Term>,
-    ) {
-        out.clear();
+        input: &Map,
+        kept: &'t mut Terms,
+    ) -> (&'t [Term], usize) {
+        let inside = x.start >= input.reach.columns && x.end + input.reach.columns <= width;
+        if let Some((row, first)) = kept.inside_from
+            && inside
+            && row == y
+        {
+            return (&kept.terms, input.columns(x.start - first));
+        }
+        kept.inside_from = inside.then_some((y, x.start));
+        kept.terms.clear();
         for tap in &self.taps {
-            if let (Some(y), Some(x)) = (y.checked_sub(tap.up), x.checked_add_signed(tap.right))
-                && x < width
+            let first = x.start.cast_signed() + tap.right;
+            if let Some(y) = y.checked_sub(tap.up)
+                && first + x.len().cast_signed() > 0
+                && first < width.cast_signed()
             {
-                out.push(Term { input: locate(y, x) + tap.term.input, ..tap.term });
+                let (input_at, weight) = (input.at(&tap.from, y, first), tap.weight * LANES);
+                let (scalar, vector) = match input.in_lanes {
+                    InLanes::Channels => (input_at, weight),
+                    InLanes::Sites => (weight, input_at),
+                };
+                kept.terms.push(Term { scalar, vector, depth: tap.from.len });
             }
         }
+        (&kept.terms, 0)
     }
 }
