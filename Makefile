@@ -3,11 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help demo test bench lint format build wheel clean
+.PHONY: help demo test bench bench-quick lint format build wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .venv/ready:
 	test -x $(RUN) || $(PYTHON) -m venv .venv
@@ -27,9 +27,16 @@ test: build ## run every test: Rust, Python, documentation
 	cargo test --release --quiet --package ancestral-core
 	$(RUN) -m pytest
 
-bench: build ## time scoring and sampling against torch, and print a table of ratios
-	$(RUN) -m pytest benches --benchmark-only --benchmark-json=.benchmarks/latest.json
-	$(RUN) benches/table.py .benchmarks/latest.json
+.venv/bench-ready: .venv/built
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev,bench]'
+	touch $@
+
+bench: .venv/bench-ready ## race torch, torch.compile, JAX and Numba; write the tables and figures of the documentation (about 25 minutes)
+	$(RUN) -m benches run --out benches/results/latest.json
+	$(RUN) -m benches report
+
+bench-quick: .venv/bench-ready ## the same with fewer sizes and rounds, and print it only (two minutes)
+	$(RUN) -m benches run --quick
 
 lint: build ## rustfmt, clippy, ruff, mypy --strict, stubtest
 	cargo fmt --check
@@ -48,4 +55,4 @@ wheel: .venv/ready ## build an abi3 wheel into dist/
 	$(BIN)/maturin build --release --out dist
 
 clean: ## remove what was built
-	rm -rf target dist ancestral-demo .venv/built
+	rm -rf target dist ancestral-demo .venv/built .venv/bench-ready

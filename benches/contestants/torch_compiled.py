@@ -1,0 +1,141 @@
+"""torch.compile: the best eager formulation, cut into pieces that Inductor fuses and compiles within seconds.
+
+784 steps in one function would compile for minutes, so the piece is a block of steps. The likelihood is one forward
+pass, or for NADE, where the walk is the better formulation, that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
+
+from ancestral.nn import Autoregressive
+from benches.contestants import Contestant, Task, Unsupported
+
+FVSBN_BLOCK = 14
+NADE_BLOCK = 14
+
+
+class TorchCompiled(Contestant):
+    """Compiled for each batch size and number of threads, before the clock starts."""
+
+    name = "torch.compile"
+
+    def __init__(self, module: Autoregressive) -> None:
+        torch._dynamo.config.recompile_limit = 64
+        self._module = module
+        walks = {"FVSBN": FvsbnWalk, "NADE": NadeWalk}
+        self._walk = walks[module.kind](module) if module.kind in walks else None
+        # A PixelCNN of 128 channels compiles for half a minute: once for all sizes.
+        self._forward = torch.compile(_forward, dynamic=self._walk is None)
+
+    def set_threads(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+
+    def sampler(self, n: int) -> Task:
+        walk = self._walk
+        if walk is None:
+            raise Unsupported("a function of one pixel, compiled, is slower than the same uncompiled")
+
+        @torch.inference_mode()
+        def sample() -> Tensor:
+            return walk(torch.rand(self._module.n_dims, n).logit_())[0]
+
+        return _compiled(sample)
+
+    def scorer(self, x: Any) -> Task:
+        bits = torch.from_numpy(x)
+
+        @torch.inference_mode()
+        def score() -> Tensor:
+            if isinstance(self._walk, NadeWalk):
+                thresholds = torch.where(bits.T == 1, -torch.inf, torch.inf)  # force the data
+                return _log_prob(self._walk(thresholds)[1].T, bits)
+            return self._forward(self._module, bits)
+
+        return _compiled(score)
+
+
+def _compiled(call: Callable[[], Tensor]) -> Task:
+    """Compile by a first call. Some machines have no C++ compiler, and some releases of torch fail on some code."""
+    try:
+        call()
+    except TorchDynamoException as why:
+        raise Unsupported(f"does not compile: {str(why).splitlines()[0]}") from why
+    return Task(call)
+
+
+def _forward(module: Autoregressive, bits: Tensor) -> Tensor:
+    return _log_prob(module._logits(bits.float()).flatten(1), bits.flatten(1))
+
+
+def _log_prob(logits: Tensor, bits: Tensor) -> Tensor:
+    return F.logsigmoid(torch.where(bits == 1, logits, -logits)).sum(1)
+
+
+class FvsbnWalk:
+    """Blocks of steps: within a block, all in registers; beyond it, one matrix product."""
+
+    def __init__(self, module: Autoregressive) -> None:
+        self._tensors = module.tensors()
+        weight = self._tensors["weight"]
+        starts = range(0, len(weight), FVSBN_BLOCK)
+        self._within = [weight[k : k + FVSBN_BLOCK, k : k + FVSBN_BLOCK].contiguous() for k in starts]
+        self._block = torch.compile(self._steps, dynamic=False)
+
+    @staticmethod
+    def _steps(margins: Tensor, weight: Tensor, z: Tensor) -> None:
+        rows = list(margins.unbind())
+        for i in range(len(rows)):
+            one = (rows[i] > 0).float()
+            z[i] = one
+            for j in range(i + 1, len(rows)):
+                rows[j] = rows[j] + weight[j, i] * one
+
+    def __call__(self, thresholds: Tensor) -> tuple[Tensor, None]:
+        weight = self._tensors["weight"]
+        margins = self._tensors["bias"][:, None] - thresholds
+        z = torch.empty_like(margins)
+        for k, within in enumerate(self._within):
+            start = k * FVSBN_BLOCK
+            stop = start + len(within)
+            self._block(margins[start:stop], within, z[start:stop])
+            if stop < len(z):
+                margins[stop:].addmm_(weight[stop:, start:stop], z[start:stop])
+        return z.T.contiguous(), None
+
+
+class NadeWalk:
+    """Blocks of steps. A hidden unit is 1 / (1 + e^−a), and a one multiplies e^−a by e^−w, as in JAX."""
+
+    def __init__(self, module: Autoregressive) -> None:
+        tensors = module.tensors()
+        self._odds = (-tensors["c"]).exp()
+        self._b = tensors["b"][:, None]
+        factors, v = (-tensors["W"].T).exp().contiguous(), tensors["V"].contiguous()
+        self._blocks = list(zip(factors.split(NADE_BLOCK), v.split(NADE_BLOCK), strict=True))
+        self._block = torch.compile(self._steps, dynamic=False)
+
+    @staticmethod
+    def _steps(odds: Tensor, factors: Tensor, v: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ones, dots = [], []
+        for i in range(len(v)):
+            dots.append((1 / (1 + odds)) @ v[i])
+            ones.append(dots[i] > thresholds[i])
+            odds = torch.where(ones[i][:, None], odds * factors[i], odds)
+        return odds, torch.stack(ones), torch.stack(dots)
+
+    def __call__(self, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+        odds = self._odds.repeat(thresholds.shape[1], 1)
+        ones, dots = [], []
+        blocks = zip(self._blocks, (thresholds - self._b).split(NADE_BLOCK), strict=True)
+        for (factors, v), block_thresholds in blocks:
+            odds, block_ones, block_dots = self._block(odds, factors, v, block_thresholds)
+            ones.append(block_ones)
+            dots.append(block_dots)
+        return torch.cat(ones).T.contiguous(), torch.cat(dots).add_(self._b)

@@ -1,0 +1,80 @@
+"""What this machine can do at most, and what the models need at least: the share of the limit that is reached."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ancestral.nn import NADE, Autoregressive
+from ancestral.nn.masked_conv import MaskedConv2d
+
+ROOT = Path(__file__).parent.parent
+
+
+def limits(all_threads: int) -> dict[str, Any]:
+    """Measure multiply-adds and reads a second with the core's own vectors, and torch's matrix product beside them."""
+    command = ["cargo", "run", "--release", "--quiet", "--package", "ancestral-core", "--example", "peak"]
+    peaks = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+    isa = os.environ.get("ANCESTRAL_ISA") or peaks[-1]["isa"]
+    matmul = {threads: _matmul_gflops(threads) for threads in sorted({1, all_threads})}
+    return {"isa": isa, "peaks": peaks, "torch_matmul_gflops": matmul}
+
+
+def better(a: Any, b: Any) -> Any:
+    """Merge two measurements of the same limits: the larger of each figure."""
+    if isinstance(a, dict):
+        return {name: better(a[name], b[name]) for name in a}
+    if isinstance(a, list):
+        return [better(*pair) for pair in zip(a, b, strict=True)]
+    return max(a, b)
+
+
+def _matmul_gflops(threads: int, size: int = 1536, tries: int = 7) -> float:
+    torch.set_num_threads(threads)
+    a = torch.rand(size, size)
+    seconds = []
+    for _ in range(tries):
+        started = time.perf_counter()
+        torch.mm(a, a)
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / min(seconds) / 1e9
+
+
+def additions(module: Autoregressive, x: np.ndarray[Any, np.dtype[np.uint8]]) -> float:
+    """Count the multiply-adds, or additions where there is nothing to multiply, that a sample like x needs at least.
+
+    FVSBN: each one x_j adds a column of weights to the logits after it: Σ_j x_j (D − 1 − j).
+    NADE: a dot product a dimension, and an addition to each hidden unit for each one: H (D + Σ_j x_j).
+    PixelCNN: a multiply-add for each weight that is not masked, at each pixel where its tap lies within the image.
+
+    Random numbers, elementary functions and comparisons are not counted: the share of the limit is a lower bound.
+    """
+    if module.kind == "PixelCNN":
+        return float(
+            sum(_taps(layer, module.event_shape) for layer in module.modules() if isinstance(layer, MaskedConv2d))
+        )
+    ones = x.mean(0)  # in the natural order: the modules of the benchmark have no other
+    n_dims = module.n_dims
+    if isinstance(module, NADE):
+        return float(module.n_hidden * (n_dims + ones.sum()))
+    return float(ones @ (n_dims - 1 - np.arange(n_dims)))
+
+
+def _taps(layer: MaskedConv2d, event_shape: tuple[int, ...]) -> int:
+    _, height, width = event_shape
+    weights = layer.mask.sum((0, 1)).numpy()  # free weights at each tap
+    away = np.abs(np.arange(weights.shape[0]) - weights.shape[0] // 2)
+    return int((weights * np.maximum(height - away, 0)[:, None] * np.maximum(width - away, 0)).sum())
+
+
+def additions_per_second(limits: dict[str, Any], threads: int) -> float:
+    """Return the most additions or multiply-adds a second; both take the same units equally long."""
+    peaks = {(peak["isa"], peak["threads"]): peak["gflops"] for peak in limits["peaks"]}
+    return float(peaks[limits["isa"], threads]) * 1e9 / 2

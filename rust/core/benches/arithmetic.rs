@@ -1,0 +1,126 @@
+//! The arithmetic that all models share, each on every instruction set: `cargo bench --package ancestral-core`.
+#![allow(missing_docs)] // of what criterion_group! writes
+
+use std::hint::black_box;
+
+use ancestral_core::{
+    head,
+    kernels::{
+        Isa, Kernel, LANES, Lanes, Pack, flat, math,
+        matmul::{Finish, Product, Term, matmul},
+    },
+    philox,
+};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+const N_DIMS: usize = 784;
+
+/// An elementary function.
+trait Function: Copy {
+    fn of<L: Lanes>(self, l: L, x: L::F) -> L::F;
+}
+
+macro_rules! functions {
+    ($($name:ident = $function:path;)*) => {$(
+        #[derive(Clone, Copy)]
+        struct $name;
+        impl Function for $name {
+            #[inline(always)]
+            fn of<L: Lanes>(self, l: L, x: L::F) -> L::F {
+                $function(l, x)
+            }
+        }
+    )*};
+}
+
+functions! {
+    Exp = math::exp;
+    Ln = math::ln;
+    Recip = math::recip;
+    Sigmoid = math::sigmoid;
+}
+
+/// A function of every lane.
+struct Map<'a, F>(F, &'a [Pack], &'a mut [Pack]);
+
+impl<F: Function> Kernel for Map<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        for (x, out) in self.1.iter().zip(self.2) {
+            l.store(out, self.0.of(l, l.load(x)));
+        }
+    }
+}
+
+/// A whole product.
+struct Multiply<'a>(Product<'a>, &'a mut [Pack]);
+
+impl Kernel for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let width = self.0.bias.len();
+        matmul(l, &self.0, self.1, width);
+    }
+}
+
+fn functions(c: &mut Criterion) {
+    let x: Vec<Pack> = (0..64).map(|k| Pack([0.5 + k as f32 / 64.0; LANES])).collect();
+    let mut out = x.clone();
+    for isa in Isa::all() {
+        let mut group = c.benchmark_group(format!("function/{}", isa.name()));
+        group.throughput(Throughput::Elements((x.len() * LANES) as u64));
+        group.bench_function("exp", |b| b.iter(|| isa.run(Map(Exp, black_box(&x), &mut out))));
+        group.bench_function("ln", |b| b.iter(|| isa.run(Map(Ln, black_box(&x), &mut out))));
+        group.bench_function("recip", |b| b.iter(|| isa.run(Map(Recip, black_box(&x), &mut out))));
+        group.bench_function("sigmoid", |b| b.iter(|| isa.run(Map(Sigmoid, black_box(&x), &mut out))));
+    }
+}
+
+fn bernoulli(c: &mut Criterion) {
+    let mut field = vec![Pack::ZERO; N_DIMS.div_ceil(LANES)];
+    let x: Vec<u8> = (0..N_DIMS).map(|i| u8::from(i % 7 == 0)).collect();
+    for isa in Isa::all() {
+        let mut group = c.benchmark_group(format!("bernoulli/{}", isa.name()));
+        group.throughput(Throughput::Elements(N_DIMS as u64));
+        group.bench_function("thresholds", |b| {
+            b.iter(|| philox::logits_of_uniforms(isa, 0, black_box(1), &mut field));
+        });
+        group.bench_function("log_prob", |b| b.iter(|| head::bernoulli_log_prob(isa, black_box(&field), &x)));
+    }
+}
+
+fn products(c: &mut Criterion) {
+    const ROWS: usize = 48;
+    for channels in [8, 32, 64, 128] {
+        let width = usize::div_ceil(channels, LANES);
+        let input = vec![Pack([0.5; LANES]); ROWS * width];
+        let weight = vec![Pack([0.01; LANES]); channels * width];
+        let bias = vec![Pack::ZERO; width];
+        let mut out = vec![Pack::ZERO; ROWS * width];
+        for isa in Isa::all() {
+            let mut group = c.benchmark_group(format!("matmul/{}", isa.name()));
+            group.throughput(Throughput::Elements((ROWS * channels * channels) as u64)); // multiply-adds
+            group.bench_function(format!("{ROWS}x{channels}x{channels}"), |b| {
+                b.iter(|| {
+                    let product = Product {
+                        terms: &[Term { input: 0, depth: channels, weight: 0 }],
+                        input: flat(black_box(&input)),
+                        input_stride: width * LANES,
+                        weight: &weight,
+                        bias: &bias,
+                        rows: ROWS,
+                        finish: Finish::Relu,
+                    };
+                    isa.run(Multiply(product, &mut out));
+                });
+            });
+        }
+    }
+}
+
+criterion_group!(benches, functions, bernoulli, products);
+criterion_main!(benches);

@@ -1,0 +1,225 @@
+"""The benchmark's own code: turns, tables, counts, and that the documentation holds what was measured."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from ancestral import from_torch  # noqa: E402
+from ancestral.nn import FVSBN, NADE, PixelCNN  # noqa: E402
+from benches import documents, machine, tables  # noqa: E402
+from benches.check import check  # noqa: E402
+from benches.contestants import Contestant, Task, Unsupported, load  # noqa: E402
+from benches.models import Entrant, Spec, digits, fvsbn, nade, prepare  # noqa: E402
+from benches.race import Pace, race, runners  # noqa: E402
+
+
+def _result(name: str, threads: int | None, median: float, part: float = 1.0) -> dict[str, Any]:
+    spread = {"min": median / 2, "q1": median, "q3": 2 * median}
+    return {"contestant": name, "threads": threads, "median": median, "rounds": 3, "part": part, **spread}
+
+
+RESULTS: dict[str, Any] = {
+    "limits": {
+        "isa": "avx512",
+        "peaks": [{"isa": "avx512", "threads": 1, "gflops": 100.0, "read_gb_per_s": {"16 KiB": 200.0}}],
+    },
+    "models": [{"name": "FVSBN", "additions": {"sample": 1e6, "log_prob": 1e6}}],
+    "races": [
+        {
+            "model": "FVSBN",
+            "operation": "sample",
+            "n": 10,
+            "results": [
+                _result("slow", 1, 5.0, part=0.25),
+                _result("quick", 1, 0.003),
+                _result("quick", 2, 0.002),
+                {"contestant": "absent", "threads": None, "reason": "it cannot"},
+                {"contestant": "long", "threads": None, "reason": "a call takes too long: about 60 s"},
+                _result("Rust", 1, 0.001),
+            ],
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("page", documents.SECTIONS)
+def test_the_documentation_holds_what_was_measured(page: str) -> None:
+    """Nothing between the marks is written by hand: `python -m benches report` puts it there."""
+    results = json.loads(documents.LATEST.read_text())
+    assert (documents.ROOT / page).read_text() == documents.written(page, results)
+
+
+def test_a_race_table_takes_the_faster_of_one_thread_and_all() -> None:
+    assert tables.races(RESULTS, "sample", [10]).splitlines() == [
+        "| model | n | slow | quick | **Rust** | best other / Rust |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| FVSBN | 10 | ~500,000 | 200 | **100** | 2.00 |",
+    ]
+
+
+def test_a_race_table_of_other_sizes_is_empty() -> None:
+    assert len(tables.races(RESULTS, "sample", [11]).splitlines()) == 2
+
+
+def test_the_full_table_says_why_a_size_is_missing_and_the_list_why_a_contestant_is() -> None:
+    full = tables.threads(RESULTS, "sample")
+    assert "about 60 s" in full
+    assert "it cannot" not in full
+    assert tables.reasons(RESULTS) == "- absent, sampling, FVSBN: it cannot."
+
+
+def test_shares_are_counted_against_the_peak() -> None:
+    """A million additions at 50 G a second take 20 µs, of 100."""
+    assert tables.shares(RESULTS).splitlines()[-1].endswith("| 1.00 | 20.0 | 100 | 10 | 20 % |")
+
+
+def test_of_two_measurements_of_the_limits_each_figure_is_the_better() -> None:
+    a = {"isa": "avx2", "peaks": [{"threads": 1, "gflops": 3.0, "read_gb_per_s": {"16 KiB": 1.0}}]}
+    b = {"isa": "avx2", "peaks": [{"threads": 1, "gflops": 2.0, "read_gb_per_s": {"16 KiB": 4.0}}]}
+    best = {"isa": "avx2", "peaks": [{"threads": 1, "gflops": 3.0, "read_gb_per_s": {"16 KiB": 4.0}}]}
+    assert machine.better(a, b) == best
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (0.0, "0"),
+        (0.01234, "0.012"),
+        (0.1234, "0.123"),
+        (9.996, "10.00"),
+        (12.34, "12.3"),
+        (999.6, "1,000"),
+        (12345.6, "12,346"),
+    ],
+)
+def test_numbers_have_about_three_digits(value: float, written: str) -> None:
+    assert tables.number(value) == written
+
+
+def test_a_section_must_be_there_once() -> None:
+    page = "a\n<!-- bench x -->\nold\n<!-- end -->\nb\n<!-- bench y -->\n<!-- end -->\n"
+    assert documents.filled(page, {"x": "new"}) == page.replace("old", "new")
+    with pytest.raises(ValueError, match="'z'"):
+        documents.filled(page, {"z": "new"})
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        FVSBN(50),
+        NADE(20, 7),
+        PixelCNN((1, 5, 6), n_channels=4, n_blocks=2, n_head=3),
+        PixelCNN((2, 1, 3), n_channels=4),
+    ],
+    ids=lambda module: module.kind,
+)
+def test_additions_are_those_of_the_walk(module: Any) -> None:
+    x = np.random.default_rng(0).integers(0, 2, (9, *module.event_shape), np.uint8)
+    if module.kind == "FVSBN":
+        expected = np.mean([sum(row[j] for i in range(50) for j in range(i)) for row in x.astype(int)])
+    elif module.kind == "NADE":
+        expected = np.mean([7 * (20 + row.sum()) for row in x.astype(int)])
+    else:
+        # A convolution of ones counts, at each output, the weights whose taps lie within the image.
+        expected = 0
+        for layer in module.modules():
+            if hasattr(layer, "masked_weight"):
+                ones = torch.ones(1, layer.in_channels, *module.event_shape[1:])
+                expected += int(torch.nn.functional.conv2d(ones, layer.mask, padding=layer.padding).sum())
+    assert machine.additions(module, x) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("model", "density"), [(fvsbn(64, 0.13), 0.13), (nade(64, 5, 0.9), 0.9)])
+def test_constant_models_draw_the_density_asked_for(model: Any, density: float) -> None:
+    assert model.sample(2000, rng=0).mean() == pytest.approx(density, abs=0.01)
+
+
+class Fake(Contestant):
+    """Writes down its turns."""
+
+    name = "fake"
+
+    def __init__(self, log: list[Any], seconds: float = 0.02, one_thread: bool = True) -> None:
+        self.log, self.seconds, self.one_thread = log, seconds, one_thread  # type: ignore[misc]
+        self.threads: int | None = None
+
+    def set_threads(self, threads: int) -> None:
+        self.threads = threads
+
+    def _call(self) -> None:
+        import time
+
+        time.sleep(self.seconds)
+        self.log.append((self.name, self.threads))
+
+    def sampler(self, n: int) -> Task:
+        return Task(self._call)
+
+    def scorer(self, x: Any) -> Task:
+        raise Unsupported("it cannot")
+
+
+PACE = Pace((1,), fewest_rounds=3, seconds=0.0, enough=10.0, longest=0.1)
+
+
+def _entrant(module: Any) -> Entrant:
+    x = np.zeros((3, *module.event_shape), np.uint8)
+    return Entrant("a model", module, from_torch(module), x)
+
+
+def test_contestants_take_turns() -> None:
+    log: list[Any] = []
+    field = runners([Fake(log), Fake(log, one_thread=False)], all_threads=2)
+    assert [runner.threads for runner in field] == [1, 2, None]
+    results = race(field, "sample", _entrant(FVSBN(4)), 1, PACE)
+    warm, rounds = log[:3], log[3:]
+    assert warm == [("fake", 1), ("fake", 2), ("fake", None)]
+    assert rounds == 3 * warm
+    assert all(result["rounds"] == 3 and result["median"] >= 0.02 for result in results)
+
+
+def test_a_race_says_why_one_is_missing() -> None:
+    field = runners([Fake([])], all_threads=1)
+    (result,) = race(field, "log_prob", _entrant(FVSBN(4)), 2, PACE)
+    assert result == {"contestant": "fake", "threads": 1, "reason": "it cannot"}
+
+
+def test_a_call_that_would_take_too_long_is_not_made() -> None:
+    log: list[Any] = []
+    field = runners([Fake(log)], all_threads=1)
+    race(field, "sample", _entrant(FVSBN(4)), 100, PACE)
+    before = len(log)
+    (result,) = race(field, "sample", _entrant(FVSBN(4)), 1000, PACE)
+    assert "takes too long" in result["reason"]
+    assert len(log) == before
+
+
+@pytest.mark.parametrize("file", ["torch_usual", "torch_cached", "rust"])
+@pytest.mark.parametrize("make", [lambda: FVSBN(30), lambda: NADE(30, 5)], ids=["FVSBN", "NADE"])
+def test_contestants_agree(file: str, make: Any) -> None:
+    torch.manual_seed(0)
+    module = make()
+    for parameter in module.requires_grad_(False).parameters():
+        parameter.normal_(std=0.5)
+    assert check(_entrant(module), load(file)(module))
+
+
+def test_a_contestant_with_another_likelihood_is_found() -> None:
+    class Wrong(Fake):
+        def scorer(self, x: Any) -> Task:
+            return Task(lambda: np.zeros(len(x)))
+
+    with pytest.raises(AssertionError, match="scores a model otherwise"):
+        check(_entrant(FVSBN(4)), Wrong([]))
+
+
+def test_models_are_prepared_with_digits_in_their_shape() -> None:
+    entrant = prepare(Spec("tiny", lambda: PixelCNN((1, 28, 28), 2, 2, 0, 1), epochs=0))
+    assert entrant.batch(5001).shape == (5001, 1, 28, 28)
+    np.testing.assert_array_equal(entrant.batch(1)[0].ravel(), digits().test[0])
