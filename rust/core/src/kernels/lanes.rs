@@ -46,6 +46,8 @@ pub trait Lanes: Copy {
     type U: Copy;
     /// Packs held in registers along the output of a matrix product ([`super::matmul`]).
     const MATMUL_PACKS: usize;
+    /// Dot products that are summed at once in registers, 8 at most.
+    const DOTS: usize;
 
     /// The same float in every lane.
     fn splat(self, x: f32) -> Self::F;
@@ -53,6 +55,10 @@ pub trait Lanes: Copy {
     fn load(self, from: &Pack) -> Self::F;
     /// Writes a pack.
     fn store(self, to: &mut Pack, x: Self::F);
+    /// Reads sixteen floats wherever they begin.
+    fn read(self, from: &[f32; LANES]) -> Self::F;
+    /// Writes sixteen floats wherever they begin.
+    fn write(self, to: &mut [f32; LANES], x: Self::F);
     /// a + b
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     /// a − b
@@ -71,6 +77,8 @@ pub trait Lanes: Copy {
     fn gt(self, a: Self::F, b: Self::F) -> u16;
     /// The sum of all lanes, halves folded onto each other: (l, l+8), (l, l+4), (l, l+2), (l, l+1).
     fn sum(self, a: Self::F) -> f32;
+    /// Lane r of the first eight: `sum` of a\[r\], to the same bits, since the eight share their shuffles; then zeros.
+    fn sum8(self, a: [Self::F; 8]) -> Self::F;
 
     /// The same integer in every lane.
     fn splat_u(self, x: u32) -> Self::U;
