@@ -32,6 +32,7 @@ impl Lanes for Avx2 {
     type D = [__m256d; 4];
     const MATMUL_PACKS: usize = 1;
     const MATMUL_SUMS: usize = 6;
+    const DOTS: usize = 4;
 
     halves! {
         add(a: F, b: F) -> F = _mm256_add_ps;
@@ -62,17 +63,24 @@ impl Lanes for Avx2 {
         unsafe { [_mm256_load_ps(from.0.as_ptr()), _mm256_load_ps(from.0.as_ptr().add(8))] }
     }
     #[inline(always)]
-    fn load_at(self, from: &[f32; LANES]) -> Self::F {
-        let (low, high) = from.split_at(8);
-        // SAFETY: as above; each half is 32 readable bytes, and the load needs no alignment.
-        unsafe { [_mm256_loadu_ps(low.as_ptr()), _mm256_loadu_ps(high.as_ptr())] }
-    }
-    #[inline(always)]
     fn store(self, to: &mut Pack, x: Self::F) {
         // SAFETY: as for `load`, writable.
         unsafe {
             _mm256_store_ps(to.0.as_mut_ptr(), x[0]);
             _mm256_store_ps(to.0.as_mut_ptr().add(8), x[1]);
+        }
+    }
+    #[inline(always)]
+    fn read(self, from: &[f32; LANES]) -> Self::F {
+        // SAFETY: as above; the array is 64 readable bytes, and the loads need no alignment.
+        unsafe { [_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))] }
+    }
+    #[inline(always)]
+    fn write(self, to: &mut [f32; LANES], x: Self::F) {
+        // SAFETY: as for `read`, writable.
+        unsafe {
+            _mm256_storeu_ps(to.as_mut_ptr(), x[0]);
+            _mm256_storeu_ps(to.as_mut_ptr().add(8), x[1]);
         }
     }
     #[inline(always)]
@@ -119,6 +127,11 @@ impl Lanes for Avx2 {
             unsafe { _mm256_storeu_pd(four.as_mut_ptr(), a) }
         }
         lanes
+    }
+    #[inline(always)]
+    fn sum8(self, a: [Self::F; 8]) -> Self::F {
+        // SAFETY: the token proves that the processor has the instructions.
+        unsafe { [sum8(a), _mm256_setzero_ps()] }
     }
     #[inline(always)]
     fn splat_u(self, x: u32) -> Self::U {
@@ -171,4 +184,22 @@ impl Lanes for Avx2 {
             ]
         }
     }
+}
+
+/// Folds as [`Lanes::sum`] does. Two rows' folds stand side by side in one register, then those of four, then of eight.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum8(a: [[__m256; 2]; 8]) -> __m256 {
+    // Halves: rows r, r + 4.
+    let four = |r: usize| {
+        let (a, b) = (_mm256_add_ps(a[r][0], a[r][1]), _mm256_add_ps(a[r + 4][0], a[r + 4][1]));
+        _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b))
+    };
+    // Pairs of floats: rows r, r + 1, r + 4, r + 5.
+    let two = |r: usize| {
+        let (a, b) = (four(r), four(r + 1));
+        _mm256_add_ps(_mm256_shuffle_ps::<0b01_00_01_00>(a, b), _mm256_shuffle_ps::<0b11_10_11_10>(a, b))
+    };
+    let (a, b) = (two(0), two(2));
+    _mm256_add_ps(_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b))
 }

@@ -37,6 +37,7 @@ impl Lanes for Avx512 {
     type D = [__m512d; 2];
     const MATMUL_PACKS: usize = 4;
     const MATMUL_SUMS: usize = 24;
+    const DOTS: usize = 8;
 
     intrinsics! {
         add(a: F, b: F) -> F = _mm512_add_ps;
@@ -67,14 +68,19 @@ impl Lanes for Avx512 {
         unsafe { _mm512_load_ps(from.0.as_ptr()) }
     }
     #[inline(always)]
-    fn load_at(self, from: &[f32; LANES]) -> Self::F {
+    fn store(self, to: &mut Pack, x: Self::F) {
+        // SAFETY: as above; a Pack is 64 writable bytes, aligned to 64.
+        unsafe { _mm512_store_ps(to.0.as_mut_ptr(), x) }
+    }
+    #[inline(always)]
+    fn read(self, from: &[f32; LANES]) -> Self::F {
         // SAFETY: as above; the array is 64 readable bytes, and the load needs no alignment.
         unsafe { _mm512_loadu_ps(from.as_ptr()) }
     }
     #[inline(always)]
-    fn store(self, to: &mut Pack, x: Self::F) {
-        // SAFETY: as above; a Pack is 64 writable bytes, aligned to 64.
-        unsafe { _mm512_store_ps(to.0.as_mut_ptr(), x) }
+    fn write(self, to: &mut [f32; LANES], x: Self::F) {
+        // SAFETY: as for `read`, writable.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), x) }
     }
     #[inline(always)]
     fn gt(self, a: Self::F, b: Self::F) -> u16 {
@@ -116,6 +122,11 @@ impl Lanes for Avx512 {
         lanes
     }
     #[inline(always)]
+    fn sum8(self, a: [Self::F; 8]) -> Self::F {
+        // SAFETY: the token proves that the processor has the instructions.
+        unsafe { sum8(a) }
+    }
+    #[inline(always)]
     fn splat_u(self, x: u32) -> Self::U {
         // SAFETY: the token proves that the processor has the instruction.
         unsafe { _mm512_set1_epi32(x.cast_signed()) }
@@ -151,4 +162,31 @@ impl Lanes for Avx512 {
         // SAFETY: the token proves that the processor has the instructions.
         unsafe { _mm512_mask_blend_epi32(ODD, a, _mm512_slli_epi64::<32>(b)) }
     }
+}
+
+/// Folds as [`Lanes::sum`] does. Two rows' folds stand side by side in one register, then those of four, then of eight.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn sum8(a: [__m512; 8]) -> __m512 {
+    // Halves: rows r, r + 1.
+    let eight = |r: usize| {
+        let (low, high) = (
+            _mm512_shuffle_f32x4::<0b01_00_01_00>(a[r], a[r + 1]),
+            _mm512_shuffle_f32x4::<0b11_10_11_10>(a[r], a[r + 1]),
+        );
+        _mm512_add_ps(low, high)
+    };
+    // Quarters: rows r, r + 1, r + 2, r + 3.
+    let four = |r: usize| {
+        let (a, b) = (eight(r), eight(r + 2));
+        let (low, high) = (_mm512_shuffle_f32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b));
+        _mm512_add_ps(low, high)
+    };
+    // Pairs of floats: rows 0, 4, 1, 5, 2, 6, 3, 7.
+    let (a, b) = (four(0), four(4));
+    let two = _mm512_add_ps(_mm512_shuffle_ps::<0b01_00_01_00>(a, b), _mm512_shuffle_ps::<0b11_10_11_10>(a, b));
+    // Each sum twice.
+    let one = _mm512_add_ps(two, _mm512_permute_ps::<0b10_11_00_01>(two));
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
+    _mm512_maskz_permutexvar_ps(0x00ff, order, one)
 }

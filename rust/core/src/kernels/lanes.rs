@@ -50,15 +50,19 @@ pub trait Lanes: Copy {
     const MATMUL_PACKS: usize;
     /// The most packs held in registers by a matrix product.
     const MATMUL_SUMS: usize;
+    /// Dot products that are summed at once in registers, 8 at most.
+    const DOTS: usize;
 
     /// The same float in every lane.
     fn splat(self, x: f32) -> Self::F;
     /// Reads a pack.
     fn load(self, from: &Pack) -> Self::F;
-    /// Reads sixteen floats that begin anywhere.
-    fn load_at(self, from: &[f32; LANES]) -> Self::F;
     /// Writes a pack.
     fn store(self, to: &mut Pack, x: Self::F);
+    /// Reads sixteen floats wherever they begin.
+    fn read(self, from: &[f32; LANES]) -> Self::F;
+    /// Writes sixteen floats wherever they begin.
+    fn write(self, to: &mut [f32; LANES], x: Self::F);
     /// a + b
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     /// a − b
@@ -77,6 +81,8 @@ pub trait Lanes: Copy {
     fn gt(self, a: Self::F, b: Self::F) -> u16;
     /// The sum of all lanes, halves folded onto each other: (l, l+8), (l, l+4), (l, l+2), (l, l+1).
     fn sum(self, a: Self::F) -> f32;
+    /// Lane r of the first eight: `sum` of a\[r\], to the same bits, since the eight share their shuffles; then zeros.
+    fn sum8(self, a: [Self::F; 8]) -> Self::F;
 
     /// The same double in every lane.
     fn splat_d(self, x: f64) -> Self::D;

@@ -229,7 +229,7 @@ impl Tile<'_> {
                 let mut v = [l.splat(0.0); PACKS];
                 for (p, v) in v.iter_mut().enumerate() {
                     // SAFETY: as above.
-                    *v = l.load_at(unsafe { &*vector.add(p * LANES).cast::<[f32; LANES]>() });
+                    *v = l.read(unsafe { &*vector.add(p * LANES).cast::<[f32; LANES]>() });
                     if RELU == VECTORS {
                         *v = l.max(l.splat(0.0), *v);
                     }

@@ -18,6 +18,7 @@ impl Lanes for Portable {
     type D = [f64; LANES];
     const MATMUL_PACKS: usize = 1;
     const MATMUL_SUMS: usize = 6;
+    const DOTS: usize = 4;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
@@ -28,12 +29,16 @@ impl Lanes for Portable {
         from.0
     }
     #[inline(always)]
-    fn load_at(self, from: &[f32; LANES]) -> Self::F {
+    fn store(self, to: &mut Pack, x: Self::F) {
+        to.0 = x;
+    }
+    #[inline(always)]
+    fn read(self, from: &[f32; LANES]) -> Self::F {
         *from
     }
     #[inline(always)]
-    fn store(self, to: &mut Pack, x: Self::F) {
-        to.0 = x;
+    fn write(self, to: &mut [f32; LANES], x: Self::F) {
+        *to = x;
     }
     #[inline(always)]
     fn add(self, a: Self::F, b: Self::F) -> Self::F {
@@ -72,6 +77,10 @@ impl Lanes for Portable {
         let eight: [f32; 8] = std::array::from_fn(|l| a[l] + a[l + 8]);
         let four: [f32; 4] = std::array::from_fn(|l| eight[l] + eight[l + 4]);
         (four[0] + four[2]) + (four[1] + four[3])
+    }
+    #[inline(always)]
+    fn sum8(self, a: [Self::F; 8]) -> Self::F {
+        std::array::from_fn(|l| if l < 8 { self.sum(a[l]) } else { 0.0 })
     }
 
     #[inline(always)]

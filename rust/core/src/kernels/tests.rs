@@ -109,6 +109,24 @@ impl Kernel for Sums {
     }
 }
 
+struct EightSums(Vec<Pack>);
+
+impl Kernel for EightSums {
+    type Output = (Pack, Pack);
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) -> (Pack, Pack) {
+        let (mut rows, mut one_by_one) = ([l.splat(0.0); 8], Pack::ZERO);
+        for ((row, pack), sum) in rows.iter_mut().zip(&self.0).zip(&mut one_by_one.0) {
+            *row = l.load(pack);
+            *sum = l.sum(*row);
+        }
+        let mut together = Pack::ZERO;
+        l.store(&mut together, l.sum8(rows));
+        (together, one_by_one)
+    }
+}
+
 struct Multiply<'a>(Product<'a>, &'a mut [Pack], usize);
 
 impl Kernel for Multiply<'_> {
@@ -128,6 +146,14 @@ proptest! {
             let (sum, mask, doubles) = isa.run(Sums(Pack(values)));
             prop_assert_eq!((sum.to_bits(), mask), (expected.0.to_bits(), expected.1));
             prop_assert_eq!(doubles, values.map(|value| 0.1 + f64::from(value)));
+        }
+    }
+
+    #[test]
+    fn eight_sums_are_those_of_each(values in prop::collection::vec(-1e3_f32..1e3, 8 * LANES)) {
+        for isa in Isa::all() {
+            let (together, one_by_one) = isa.run(EightSums(super::to_packs(&values)));
+            prop_assert_eq!(together.0.map(f32::to_bits), one_by_one.0.map(f32::to_bits));
         }
     }
 

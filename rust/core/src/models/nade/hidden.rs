@@ -5,14 +5,15 @@
 //! place, so E is good to about √events such units. Where a unit leaves the range in which E is a safe float, the sample goes
 //! on with a itself, summed anew from its ones.
 
+use std::{f64::consts::LN_2, ops::Range};
+
 use crate::{
     error::Error,
-    kernels::{Isa, Kernel, Lanes, Pack, math, to_packs},
+    kernels::{Isa, Kernel, Lanes, Pack, flat, math, to_packs},
 };
 
-/// E stays within 2^±120, that is |a| < 83.
-const LARGEST: f32 = f32::from_bits((127 + 120) << 23);
-const SMALLEST: f32 = f32::from_bits((127 - 120) << 23);
+/// While |a| is at most this, E is within 2^±120.
+const SAFE: f64 = 83.0;
 /// Weights beyond this have no factor e^(−W) that is a safe float.
 const LARGEST_WEIGHT: f32 = 80.0;
 
@@ -25,15 +26,20 @@ pub struct Hidden {
     factors: Vec<Pack>,
     /// e^(−c)
     odds: Vec<Pack>,
+    /// max |W_{·,i}|: how far a one can move any a.
+    reach: Vec<f32>,
+    /// max |c|
+    first_reach: f32,
 }
 
-/// How a sample's units are kept.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Form {
-    /// As E = e^(−a).
-    Odds,
-    /// As a.
-    Sum,
+/// One sample's units.
+pub struct Units<'a> {
+    /// E; or a, once `bound` is infinite.
+    pub state: &'a mut [Pack],
+    /// σ(a)
+    pub h: &'a mut [Pack],
+    /// At least every |a|, without looking at any: a sum of reaches.
+    pub bound: &'a mut f64,
 }
 
 impl Hidden {
@@ -43,12 +49,15 @@ impl Hidden {
         let column = |i: usize| (0..c.len()).map(|k| w[k * n_dims + i]).collect::<Vec<_>>();
         let w_rows: Vec<_> = (0..n_dims).flat_map(|i| to_packs(&column(i))).collect();
         let c_row = to_packs(c);
-        let safe = w.iter().chain(c).all(|weight| weight.abs() <= LARGEST_WEIGHT);
+        let largest = |packs: &[Pack]| flat(packs).iter().fold(0.0, |largest: f32, weight| largest.max(weight.abs()));
+        let reach: Vec<_> = w_rows.chunks_exact(c_row.len()).map(largest).collect();
+        let first_reach = largest(&c_row);
+        let safe = reach.iter().all(|&reach| reach <= LARGEST_WEIGHT) && first_reach <= LARGEST_WEIGHT;
         let (mut factors, mut odds) = if safe { (w_rows.clone(), c_row.clone()) } else { Default::default() };
         let isa = Isa::get()?;
         isa.run(ExpOfNegative(&mut factors));
         isa.run(ExpOfNegative(&mut odds));
-        Ok(Self { w: w_rows, c: c_row, factors, odds })
+        Ok(Self { w: w_rows, c: c_row, factors, odds, reach, first_reach })
     }
 
     /// Packs of one sample's units.
@@ -56,55 +65,59 @@ impl Hidden {
         self.c.len()
     }
 
-    /// The units before the first step: `state` is E or a, as the form says.
+    /// The units before the first step.
     #[inline(always)]
-    pub fn begin<L: Lanes>(&self, l: L, state: &mut [Pack], h: &mut [Pack]) -> Form {
+    pub fn begin<L: Lanes>(&self, l: L, units: &mut Units<'_>) {
         if self.factors.is_empty() {
-            state.copy_from_slice(&self.c);
-            units(l, state, h);
-            return Form::Sum;
+            *units.bound = f64::INFINITY;
+            units.state.copy_from_slice(&self.c);
+            sigmoids(l, units);
+            return;
         }
-        state.copy_from_slice(&self.odds);
-        for (e, h) in state.iter().zip(h) {
-            l.store(h, math::recip(l, l.add(l.splat(1.0), l.load(e))));
+        *units.bound = f64::from(self.first_reach);
+        units.state.copy_from_slice(&self.odds);
+        for (e, h) in units.state.iter().zip(&mut *units.h) {
+            l.store(h, unit(l, l.load(e)));
         }
-        Form::Odds
     }
 
-    /// The units after a one at `step`; `x` holds the values so far, with that one.
+    /// The units after a one at `step`; `x` holds the values up to that one. Where E is surely safe, all is still to be
+    /// done, and the factors to do it with are returned: whoever needs h next computes it on the way.
     #[inline(always)]
-    pub fn advance<L: Lanes>(
-        &self,
-        l: L,
-        form: Form,
-        step: usize,
-        x: &[u8],
-        (state, h): (&mut [Pack], &mut [Pack]),
-    ) -> Form {
-        let packs = self.packs();
-        let row = step * packs..(step + 1) * packs;
-        if form == Form::Sum {
-            for (a, w) in state.iter_mut().zip(&self.w[row]) {
+    pub fn advance<L: Lanes>(&self, l: L, step: usize, x: &[u8], units: &mut Units<'_>) -> Option<&[Pack]> {
+        let row = step * self.packs()..(step + 1) * self.packs();
+        *units.bound += f64::from(self.reach[step]);
+        if *units.bound <= SAFE {
+            return Some(&self.factors[row]);
+        }
+        self.advance_far(l, row, x, units);
+        None
+    }
+
+    /// `advance` where E may not be safe.
+    #[inline(always)]
+    fn advance_far<L: Lanes>(&self, l: L, row: Range<usize>, x: &[u8], units: &mut Units<'_>) {
+        if *units.bound == f64::INFINITY {
+            for (a, w) in units.state.iter_mut().zip(&self.w[row]) {
                 l.store(a, l.add(l.load(a), l.load(w)));
             }
-            units(l, state, h);
-            return Form::Sum;
+            sigmoids(l, units);
+            return;
         }
-        let one = l.splat(1.0);
-        let (mut largest, mut smallest) = (one, one);
-        for ((e, h), factor) in state.iter_mut().zip(h.iter_mut()).zip(&self.factors[row]) {
+        let (mut largest, mut smallest) = (l.splat(1.0), l.splat(1.0));
+        for ((e, h), factor) in units.state.iter_mut().zip(&mut *units.h).zip(&self.factors[row]) {
             let odds = l.mul(l.load(e), l.load(factor));
             largest = l.max(largest, odds);
             smallest = l.min(smallest, odds);
             l.store(e, odds);
-            l.store(h, math::recip(l, l.add(one, odds)));
+            l.store(h, unit(l, odds));
         }
-        if (l.gt(largest, l.splat(LARGEST)) | l.gt(l.splat(SMALLEST), smallest)) == 0 {
-            return Form::Odds;
+        *units.bound = bound(l, largest, smallest);
+        if *units.bound > SAFE {
+            *units.bound = f64::INFINITY;
+            self.sum(l, x, units.state);
+            sigmoids(l, units);
         }
-        self.sum(l, x, state);
-        units(l, state, h);
-        Form::Sum
     }
 
     /// a = c + Σ W_{·,j} over the ones of x, in their order.
@@ -119,10 +132,28 @@ impl Hidden {
     }
 }
 
+/// h = 1 / (1 + E)
+#[inline(always)]
+pub fn unit<L: Lanes>(l: L, odds: L::F) -> L::F {
+    math::recip(l, l.add(l.splat(1.0), odds))
+}
+
+/// At least |ln E| for every E between those given, by their exponents.
+#[inline(always)]
+fn bound<L: Lanes>(l: L, largest: L::F, smallest: L::F) -> f64 {
+    let (mut high, mut low) = (Pack::ZERO, Pack::ZERO);
+    l.store(&mut high, largest);
+    l.store(&mut low, smallest);
+    let exponent = |odds: &f32| (odds.to_bits() >> 23) as i32 - 127;
+    let above = high.0.iter().map(|odds| exponent(odds) + 1).fold(0, i32::max);
+    let below = low.0.iter().map(|odds| -exponent(odds)).fold(0, i32::max);
+    f64::from(above.max(below)) * LN_2
+}
+
 /// h = σ(a)
 #[inline(always)]
-fn units<L: Lanes>(l: L, a: &[Pack], h: &mut [Pack]) {
-    for (a, h) in a.iter().zip(h) {
+fn sigmoids<L: Lanes>(l: L, units: &mut Units<'_>) {
+    for (a, h) in units.state.iter().zip(&mut *units.h) {
         l.store(h, math::sigmoid(l, l.load(a)));
     }
 }

@@ -4,21 +4,29 @@
 //! Larochelle, Murray, *The neural autoregressive distribution estimator*, AISTATS 2011.
 //!
 //! The walk is driven by events: the hidden units change only after a one ([`hidden`]), so between two ones each dimension
-//! costs a dot product and nothing else ([`walk`]).
+//! costs a dot product and nothing else ([`dots`], [`walk`]), and before the first one not even that ([`start`]).
 
+mod dots;
 mod hidden;
+mod start;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use serde::Deserialize;
 
-use self::hidden::Hidden;
+use self::{
+    dots::{TILE, tiles},
+    hidden::Hidden,
+    start::FirstLogits,
+};
 use super::{abs_sum, check_range};
 use crate::{
     block::Block,
     checkpoint::Checkpoint,
     error::Error,
     event::Event,
-    kernels::{Pack, to_packs},
+    kernels::{Isa, LANES, Pack, to_packs},
     model::{Model, Scratch},
 };
 
@@ -40,9 +48,12 @@ pub struct Nade {
     event: Event,
     n_hidden: usize,
     hidden: Hidden,
-    /// Row i: V_{i,·}
-    v: Vec<Pack>,
+    /// The rows V_{i,·}, in tiles.
+    v: Vec<[Pack; TILE]>,
+    /// Filled up so that sixteen can be read from any step on.
     b: Vec<f32>,
+    /// The logits before the first one.
+    first_logits: Vec<Pack>,
 }
 
 impl Nade {
@@ -64,13 +75,18 @@ impl Nade {
         let w_row = |k: usize| &w[k * n_dims..][..n_dims];
         check_range("output", (0..n_dims).map(|i| abs_sum(v_row(i)) + f64::from(b[i].abs())))?;
         check_range("hidden unit", (0..n_hidden).map(|k| abs_sum(w_row(k)) + f64::from(c[k].abs())))?;
-        Ok(Self {
-            event,
-            n_hidden,
-            hidden: Hidden::new(w, c)?,
-            v: (0..n_dims).flat_map(|i| to_packs(v_row(i))).collect(),
-            b: b.to_vec(),
-        })
+        let hidden = Hidden::new(w, c)?;
+        let v_rows: Vec<_> = (0..n_dims).flat_map(|i| to_packs(v_row(i))).collect();
+        let v = tiles(&v_rows, hidden.packs());
+        let b = [b, &[0.0; LANES]].concat();
+        let mut model = Self { event, n_hidden, hidden, v, b, first_logits: Vec::new() };
+        model.first_logits = Isa::get()?.run(FirstLogits(&model));
+        Ok(model)
+    }
+
+    /// Rows `at` · `TILE` and on of V, one pack of each after the other.
+    fn tile(&self, at: usize) -> &[[Pack; TILE]] {
+        &self.v[at * self.hidden.packs()..][..self.hidden.packs()]
     }
 }
 

@@ -1,6 +1,15 @@
 //! NADE's walk: strips of dimensions outside, samples inside, so that a strip's weights stay in the first-level cache.
+//!
+//! A sample's logits are computed for all rows up to the next one: known if the values are given, and else guessed. The
+//! guess is what the logits before a one say, for one column more of W changes few decisions; what lies beyond a one
+//! is computed again.
 
-use super::{Nade, hidden::Form};
+use super::{
+    Nade,
+    dots::{TILE, dots, dots_of_two},
+    hidden::Units,
+    start::Start,
+};
 use crate::{
     block::Block,
     error::Error,
@@ -8,107 +17,197 @@ use crate::{
     model::Scratch,
 };
 
-/// Dimensions that all samples walk before the next ones are begun: 16 KiB of V for 500 hidden units.
-const STRIP: usize = 8;
-/// Rows of V multiplied at once.
-const ROWS: usize = 4;
-/// The same right after a one: the next one is likely near, and what is computed beyond it is computed in vain.
-const ROWS_AFTER_ONE: usize = 2;
+/// Samples that walk a strip together.
+const GROUP: usize = 2;
+
+/// What a walk knows of a sample from strip to strip.
+#[derive(Clone, Default)]
+pub struct Sample {
+    /// The step after its first one.
+    pub start: usize,
+    /// [`Units::bound`]
+    bound: f64,
+}
 
 /// Walks a block through all dimensions.
 pub fn walk(model: &Nade, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
+    let n_dims = model.event.n_dims();
     scratch.packs.resize(2 * model.hidden.packs() * block.len, Pack::ZERO);
-    let mut forms = vec![Form::Odds; block.len];
-    for first in (0..model.event.n_dims()).step_by(STRIP) {
+    let mut samples = vec![Sample::default(); block.len];
+    block.isa.run(Start { model, block, samples: &mut samples });
+    for first in (0..n_dims).step_by(TILE) {
         block.check()?;
-        block.isa.run(Strip { model, block, hidden: &mut scratch.packs, forms: &mut forms, first });
+        let end = n_dims.min(first + TILE);
+        block.isa.run(Strip { model, block, hidden: &mut scratch.packs, samples: &mut samples, first, end });
     }
     Ok(())
 }
 
-/// The steps `first` to `first + STRIP` − 1, for all samples.
+/// The steps `first` to `end` − 1, for all samples.
 struct Strip<'a, 'b> {
     model: &'a Nade,
     block: &'a mut Block<'b>,
     /// For each sample, what its hidden units are computed from, and the units.
     hidden: &'a mut [Pack],
-    forms: &'a mut [Form],
+    samples: &'a mut [Sample],
     first: usize,
+    end: usize,
+}
+
+/// Where a sample stands in a strip. Row 0 is the strip's first step.
+struct Turn {
+    /// The row to walk next.
+    row: usize,
+    /// Rows from there on whose logits are computed, but not decided.
+    computed: usize,
+    /// The ones among the rows, as bits: known or guessed.
+    ones: u32,
+    /// Sixteen can be read or written from any row on.
+    thresholds: [f32; TILE + LANES],
+    logits: [f32; TILE + LANES],
+}
+
+impl Turn {
+    /// Of a sample with nothing to do.
+    const DONE: Self =
+        Self { row: TILE, computed: 0, ones: 0, thresholds: [0.0; TILE + LANES], logits: [0.0; TILE + LANES] };
+
+    /// Rows up to and with the next one, or up to `end`.
+    fn rows_ahead(&self, end: usize) -> usize {
+        ((self.ones >> self.row).trailing_zeros() as usize + 1).min(end - self.row)
+    }
 }
 
 impl Kernel for Strip<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
-        let Self { model, block, hidden, forms, first } = self;
-        let packs = model.hidden.packs();
-        let n_dims = model.event.n_dims();
-        let stride = n_dims.div_ceil(LANES) * LANES;
-        let end = n_dims.min(first + STRIP);
-        for (sample, (hidden, form)) in hidden.chunks_exact_mut(2 * packs).zip(forms).enumerate() {
-            let (state, h) = hidden.split_at_mut(packs);
-            if first == 0 {
-                *form = model.hidden.begin(l, state, h);
+    fn run<L: Lanes>(mut self, l: L) {
+        let given = self.block.given();
+        let end = self.end - self.first;
+        for sample in (0..self.block.len).step_by(GROUP) {
+            let members = GROUP.min(self.block.len - sample);
+            let mut turns = [Turn::DONE; GROUP];
+            for (m, turn) in turns[..members].iter_mut().enumerate() {
+                self.begin(sample + m, turn);
             }
-            let field = &mut flat_mut(block.field)[sample * stride..][..stride];
-            let x = &mut block.x[sample * n_dims..][..n_dims];
-            let mut after_one = false;
-            let mut step = first;
-            while step < end {
-                let rows = if after_one { ROWS_AFTER_ONE } else { ROWS }.min(end - step);
-                let v = &model.v[step * packs..][..rows * packs];
-                let mut dots = [0.0; ROWS];
-                match rows {
-                    ROWS => dots = self::dots::<L, ROWS>(l, v, h),
-                    3 => dots[..3].copy_from_slice(&self::dots::<L, 3>(l, v, h)),
-                    2 => dots[..2].copy_from_slice(&self::dots::<L, 2>(l, v, h)),
-                    _ => dots[..1].copy_from_slice(&self::dots::<L, 1>(l, v, h)),
+            if L::DOTS == TILE && (0..GROUP).all(|m| turns[m].row == 0 && self.is_quiet(sample + m, &turns[m])) {
+                self.compute_two(l, sample, &mut turns);
+            }
+            let mut m = 0;
+            while turns.iter().any(|turn| turn.row < end) {
+                if turns[m].row < end {
+                    self.turn(l, sample + m, &mut turns[m]);
                 }
-                after_one = false;
-                for dot in &dots[..rows] {
-                    let logit = model.b[step] + dot;
-                    after_one = logit > field[step];
-                    field[step] = logit;
-                    step += 1;
-                    if after_one {
-                        x[step - 1] = 1;
-                        *form = model.hidden.advance(l, *form, step - 1, x, (state, h));
-                        break;
-                    }
+                // What is drawn waits for a comparison, and meanwhile the other sample goes on. What is given waits for
+                // nothing, and stays with the sample that is in the nearest cache.
+                if !given || turns[m].row >= end {
+                    m = (m + 1) % GROUP;
                 }
+            }
+            for (m, turn) in turns[..members].iter().enumerate() {
+                self.tile_of_field(sample + m).copy_from_slice(&turn.logits[..TILE]);
             }
         }
     }
 }
 
-/// v_r · h for `N` rows. Each row is summed in two chains, the even and the odd packs, to hide the latency of one.
-#[inline(always)]
-fn dots<L: Lanes, const N: usize>(l: L, v: &[Pack], h: &[Pack]) -> [f32; N] {
-    let packs = h.len();
-    let mut rows: [&[Pack]; N] = [&[]; N];
-    for (r, row) in rows.iter_mut().enumerate() {
-        *row = &v[r * packs..][..packs];
+impl Strip<'_, '_> {
+    /// The strip's part of a sample's row of the field.
+    fn tile_of_field(&mut self, sample: usize) -> &mut [f32] {
+        let stride = self.model.event.n_dims().next_multiple_of(LANES);
+        &mut flat_mut(self.block.field)[sample * stride + self.first..][..TILE]
     }
-    let mut even = [l.splat(0.0); N];
-    let mut odd = [l.splat(0.0); N];
-    let pairs = packs / 2;
-    for p in 0..pairs {
-        let (h0, h1) = (l.load(&h[2 * p]), l.load(&h[2 * p + 1]));
-        for r in 0..N {
-            even[r] = l.fma(l.load(&rows[r][2 * p]), h0, even[r]);
-            odd[r] = l.fma(l.load(&rows[r][2 * p + 1]), h1, odd[r]);
+
+    /// A sample's values up to the end of the strip.
+    fn x(&mut self, sample: usize) -> &mut [u8] {
+        &mut self.block.x[sample * self.model.event.n_dims()..][..self.end]
+    }
+
+    fn begin(&mut self, sample: usize, turn: &mut Turn) {
+        let (first, given) = (self.first, self.block.given());
+        turn.row = self.samples[sample].start.clamp(first, self.end) - first;
+        let field = self.tile_of_field(sample);
+        turn.logits[..TILE].copy_from_slice(field);
+        turn.thresholds[..TILE].copy_from_slice(field);
+        if given {
+            turn.ones = self.x(sample)[first..].iter().rev().fold(0, |ones, &x| ones << 1 | u32::from(x));
         }
     }
-    if packs % 2 == 1 {
-        let h0 = l.load(&h[packs - 1]);
-        for r in 0..N {
-            even[r] = l.fma(l.load(&rows[r][packs - 1]), h0, even[r]);
+
+    /// Whether the units of a sample at row 0 are those before the strip, and stay so for all rows.
+    fn is_quiet(&mut self, sample: usize, turn: &Turn) -> bool {
+        let first = self.first;
+        self.x(sample)[first - 1] == 0 && turn.rows_ahead(self.end - first) == self.end - first
+    }
+
+    /// Computes all rows' logits for two samples.
+    #[inline(always)]
+    fn compute_two<L: Lanes>(&mut self, l: L, sample: usize, turns: &mut [Turn; GROUP]) {
+        let packs = self.model.hidden.packs();
+        let (a, b) = self.hidden[sample * 2 * packs..][..4 * packs].split_at(2 * packs);
+        let dots = dots_of_two(l, self.model.tile(self.first / TILE), &a[packs..], &b[packs..]);
+        for (turn, dots) in turns.iter_mut().zip(dots) {
+            turn.computed = self.end - self.first;
+            l.write(sixteen_mut(&mut turn.logits, 0), l.add(l.read(sixteen(&self.model.b, self.first)), dots));
         }
     }
-    let mut out = [0.0; N];
-    for r in 0..N {
-        out[r] = l.sum(l.add(even[r], odd[r]));
+
+    /// Decides the rows that are computed, and computes more.
+    #[inline(always)]
+    fn turn<L: Lanes>(&mut self, l: L, sample: usize, turn: &mut Turn) {
+        if turn.computed > 0 {
+            self.decide(l, sample, turn);
+        }
+        if self.first + turn.row < self.end {
+            self.compute(l, sample, turn);
+        }
     }
-    out
+
+    #[inline(always)]
+    fn decide<L: Lanes>(&mut self, l: L, sample: usize, turn: &mut Turn) {
+        let Turn { row, computed, .. } = *turn;
+        turn.computed = 0;
+        turn.row += computed;
+        if self.block.given() {
+            return;
+        }
+        let window = (1 << computed) - 1;
+        let (logits, thresholds) = (l.read(sixteen(&turn.logits, row)), l.read(sixteen(&turn.thresholds, row)));
+        let above = u32::from(l.gt(logits, thresholds)) & window;
+        if above != 0 {
+            turn.row = row + above.trailing_zeros() as usize + 1;
+            turn.ones = turn.ones & !(window << row) | above << row;
+            let step = self.first + turn.row - 1;
+            self.x(sample)[step] = 1;
+        }
+    }
+
+    #[inline(always)]
+    fn compute<L: Lanes>(&mut self, l: L, sample: usize, turn: &mut Turn) {
+        let Self { model, block, hidden, samples, first, end } = self;
+        let (packs, n_dims) = (model.hidden.packs(), model.event.n_dims());
+        let step = *first + turn.row;
+        let x = &block.x[sample * n_dims..][..step];
+        let (state, h) = hidden[sample * 2 * packs..][..2 * packs].split_at_mut(packs);
+        let Sample { start, bound } = &mut samples[sample];
+        let mut units = Units { state, h, bound };
+        if step == *start {
+            model.hidden.begin(l, &mut units);
+        }
+        let factors = if x[step - 1] == 1 { model.hidden.advance(l, step - 1, x, &mut units) } else { None };
+        turn.computed = turn.rows_ahead(*end - *first).min(L::DOTS);
+        let dots = dots(l, model.tile(*first / TILE), (turn.row, turn.computed), &mut units, factors);
+        l.write(sixteen_mut(&mut turn.logits, turn.row), l.add(l.read(sixteen(&model.b, step)), dots));
+    }
+}
+
+/// The sixteen floats from `at` on.
+fn sixteen(floats: &[f32], at: usize) -> &[f32; LANES] {
+    floats[at..][..LANES].try_into().expect("as long")
+}
+
+/// The sixteen floats from `at` on, to write to.
+fn sixteen_mut(floats: &mut [f32], at: usize) -> &mut [f32; LANES] {
+    (&mut floats[at..][..LANES]).try_into().expect("as long")
 }

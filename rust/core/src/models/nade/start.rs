@@ -1,0 +1,77 @@
+//! The steps up to the first one: every sample has the same hidden units there, so their logits are the model's own.
+
+use super::{
+    Nade,
+    dots::{TILE, dots},
+    hidden::Units,
+    walk::Sample,
+};
+use crate::{
+    block::Block,
+    kernels::{Kernel, LANES, Lanes, Pack, flat, flat_mut},
+};
+
+/// Computes b_i + V_i · h for every i with the units before the first step; −∞ in the lanes that fill up the last pack.
+pub struct FirstLogits<'a>(pub &'a Nade);
+
+impl Kernel for FirstLogits<'_> {
+    type Output = Vec<Pack>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) -> Vec<Pack> {
+        let model = self.0;
+        let (packs, n_dims) = (model.hidden.packs(), model.event.n_dims());
+        let (mut state, mut h, mut bound) = (vec![Pack::ZERO; packs], vec![Pack::ZERO; packs], 0.0);
+        let mut units = Units { state: &mut state, h: &mut h, bound: &mut bound };
+        model.hidden.begin(l, &mut units);
+        let mut logits = vec![Pack([f32::NEG_INFINITY; LANES]); n_dims.div_ceil(LANES)];
+        for (i, logit) in flat_mut(&mut logits)[..n_dims].iter_mut().enumerate() {
+            let mut dot = Pack::ZERO;
+            l.store(&mut dot, dots(l, model.tile(i / TILE), (i % TILE, 1), &mut units, None));
+            *logit = model.b[i] + dot.0[0];
+        }
+        logits
+    }
+}
+
+/// Walks all samples up to their first one.
+pub struct Start<'a, 'b> {
+    pub model: &'a Nade,
+    pub block: &'a mut Block<'b>,
+    pub samples: &'a mut [Sample],
+}
+
+impl Kernel for Start<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let Self { model, block, samples } = self;
+        let n_dims = model.event.n_dims();
+        let logits = &model.first_logits;
+        let given = block.given();
+        let rows = block.field.chunks_exact_mut(logits.len()).zip(block.x.chunks_exact_mut(n_dims));
+        for (sample, (field, x)) in samples.iter_mut().zip(rows) {
+            let first_one =
+                if given { x.iter().position(|&x| x == 1) } else { first_above(l, logits, field) }.unwrap_or(n_dims);
+            sample.start = first_one + 1;
+            let walked = sample.start.min(n_dims);
+            flat_mut(field)[..walked].copy_from_slice(&flat(logits)[..walked]);
+            if let Some(x) = x.get_mut(first_one) {
+                *x = 1;
+            }
+        }
+    }
+}
+
+/// The first step whose logit exceeds its threshold.
+#[inline(always)]
+fn first_above<L: Lanes>(l: L, logits: &[Pack], thresholds: &[Pack]) -> Option<usize> {
+    for (at, (logits, thresholds)) in logits.iter().zip(thresholds).enumerate() {
+        let above = l.gt(l.load(logits), l.load(thresholds));
+        if above != 0 {
+            return Some(at * LANES + above.trailing_zeros() as usize);
+        }
+    }
+    None
+}
