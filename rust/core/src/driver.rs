@@ -7,7 +7,7 @@ use crate::{
     error::Error,
     event::Event,
     head::Categorical,
-    kernels::{Isa, Pack, flat_mut},
+    kernels::{Isa, Pack},
     philox,
 };
 

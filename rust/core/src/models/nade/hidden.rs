@@ -7,7 +7,7 @@
 
 use crate::{
     error::Error,
-    kernels::{Isa, Kernel, Lanes, Pack, math, to_packs},
+    kernels::{Isa, Kernel, Lanes, Pack, flat, math, to_packs},
 };
 
 /// E stays within 2^±120, that is |a| < 83.
@@ -37,13 +37,10 @@ pub enum Form {
 }
 
 impl Hidden {
-    /// From `W` (`n_hidden`, `n_dims`) and `c` (`n_hidden`).
-    pub fn new(w: &[f32], c: &[f32]) -> Result<Self, Error> {
-        let n_dims = w.len() / c.len();
-        let column = |i: usize| (0..c.len()).map(|k| w[k * n_dims + i]).collect::<Vec<_>>();
-        let w_rows: Vec<_> = (0..n_dims).flat_map(|i| to_packs(&column(i))).collect();
+    /// From the columns of W, a row of packs each, and `c`.
+    pub fn new(w_rows: Vec<Pack>, c: &[f32]) -> Result<Self, Error> {
         let c_row = to_packs(c);
-        let safe = w.iter().chain(c).all(|weight| weight.abs() <= LARGEST_WEIGHT);
+        let safe = flat(&w_rows).iter().chain(c).all(|weight| weight.abs() <= LARGEST_WEIGHT);
         let (mut factors, mut odds) = if safe { (w_rows.clone(), c_row.clone()) } else { Default::default() };
         let isa = Isa::get()?;
         isa.run(ExpOfNegative(&mut factors));
@@ -107,6 +104,45 @@ impl Hidden {
         Form::Sum
     }
 
+    /// The units of every segment of `x` in turn, of the `P` packs from `pack` on: before the first one, and after each.
+    #[inline(always)]
+    pub fn segments<L: Lanes, const P: usize>(&self, l: L, x: &[u8], pack: usize, h: &mut [Pack]) {
+        let at = |i: usize| i * self.packs() + pack;
+        if !self.factors.is_empty() {
+            let one = l.splat(1.0);
+            let mut odds = packs_at::<L, P>(l, &self.odds, pack);
+            let (mut largest, mut smallest) = (one, one);
+            for (h, step) in h.chunks_exact_mut(P).zip(after_ones(x)) {
+                if let Some(step) = step {
+                    let factors = packs_at::<L, P>(l, &self.factors, at(step));
+                    for p in 0..P {
+                        odds[p] = l.mul(odds[p], factors[p]);
+                    }
+                }
+                for p in 0..P {
+                    largest = l.max(largest, odds[p]);
+                    smallest = l.min(smallest, odds[p]);
+                    l.store(&mut h[p], math::recip(l, l.add(one, odds[p])));
+                }
+            }
+            if (l.gt(largest, l.splat(LARGEST)) | l.gt(l.splat(SMALLEST), smallest)) == 0 {
+                return;
+            }
+        }
+        let mut a = packs_at::<L, P>(l, &self.c, pack);
+        for (h, step) in h.chunks_exact_mut(P).zip(after_ones(x)) {
+            if let Some(step) = step {
+                let w = packs_at::<L, P>(l, &self.w, at(step));
+                for p in 0..P {
+                    a[p] = l.add(a[p], w[p]);
+                }
+            }
+            for p in 0..P {
+                l.store(&mut h[p], math::sigmoid(l, a[p]));
+            }
+        }
+    }
+
     /// a = c + Σ W_{·,j} over the ones of x, in their order.
     #[inline(always)]
     fn sum<L: Lanes>(&self, l: L, x: &[u8], a: &mut [Pack]) {
@@ -117,6 +153,21 @@ impl Hidden {
             }
         }
     }
+}
+
+/// None, then the steps of the ones.
+#[inline(always)]
+fn after_ones(x: &[u8]) -> impl Iterator<Item = Option<usize>> {
+    std::iter::once(None).chain(x.iter().enumerate().filter(|(_, x)| **x == 1).map(|(step, _)| Some(step)))
+}
+
+#[inline(always)]
+fn packs_at<L: Lanes, const P: usize>(l: L, packs: &[Pack], at: usize) -> [L::F; P] {
+    let mut out = [l.splat(0.0); P];
+    for (out, pack) in out.iter_mut().zip(&packs[at..][..P]) {
+        *out = l.load(pack);
+    }
+    out
 }
 
 /// h = σ(a)

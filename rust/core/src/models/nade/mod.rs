@@ -6,6 +6,7 @@
 //! The walk is driven by events: the hidden units change only after a one ([`hidden`]), so between two ones each dimension
 //! costs a dot product and nothing else ([`walk`]).
 
+pub mod gradient;
 mod hidden;
 mod walk;
 
@@ -18,7 +19,7 @@ use crate::{
     checkpoint::Checkpoint,
     error::Error,
     event::Event,
-    kernels::{Pack, to_packs},
+    kernels::{LANES, Pack, flat_mut},
     model::{Model, Scratch},
 };
 
@@ -64,14 +65,34 @@ impl Nade {
         let w_row = |k: usize| &w[k * n_dims..][..n_dims];
         check_range("output", (0..n_dims).map(|i| abs_sum(v_row(i)) + f64::from(b[i].abs())))?;
         check_range("hidden unit", (0..n_hidden).map(|k| abs_sum(w_row(k)) + f64::from(c[k].abs())))?;
-        Ok(Self {
-            event,
-            n_hidden,
-            hidden: Hidden::new(w, c)?,
-            v: (0..n_dims).flat_map(|i| to_packs(v_row(i))).collect(),
-            b: b.to_vec(),
-        })
+        let columns: Vec<f32> = (0..n_dims).flat_map(|i| (0..n_hidden).map(move |k| w[k * n_dims + i])).collect();
+        Self::from_rows(event, &columns, c, v, b)
     }
+
+    /// Weights of a training step, which go without a check of their range: `w` has the columns of W as its rows.
+    pub fn in_training([w, c, v, b]: [&[f32]; 4]) -> Result<Self, Error> {
+        Self::from_rows(Event::new(vec![b.len()], 2, || None)?, w, c, v, b)
+    }
+
+    /// Hidden units.
+    pub fn n_hidden(&self) -> usize {
+        self.n_hidden
+    }
+
+    fn from_rows(event: Event, w: &[f32], c: &[f32], v: &[f32], b: &[f32]) -> Result<Self, Error> {
+        let n_hidden = c.len();
+        Ok(Self { event, n_hidden, hidden: Hidden::new(rows(w, n_hidden), c)?, v: rows(v, n_hidden), b: b.to_vec() })
+    }
+}
+
+/// Rows of this length, each filled up to whole packs.
+fn rows(values: &[f32], len: usize) -> Vec<Pack> {
+    let packs = len.div_ceil(LANES);
+    let mut rows = vec![Pack::ZERO; values.len() / len * packs];
+    for (row, values) in rows.chunks_exact_mut(packs).zip(values.chunks_exact(len)) {
+        flat_mut(row)[..len].copy_from_slice(values);
+    }
+    rows
 }
 
 impl Model for Nade {

@@ -73,7 +73,7 @@ impl Kernel for Strip<'_, '_> {
                     step += 1;
                     if after_one {
                         x[step - 1] = 1;
-                        *form = model.hidden.advance(l, *form, step - 1, x, (state, h));
+                        *form = model.hidden.advance(l, *form, step - 1, &x[..step], (state, h));
                         break;
                     }
                 }
