@@ -6,7 +6,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_THREADS", "FormatError", "Model", "isa"]
+__all__ = ["MAX_THREADS", "FormatError", "Model", "NadeStep", "isa"]
 
 MAX_THREADS: int
 
@@ -47,6 +47,28 @@ class Model:
         start: int,
         threads: int,
         progress: Callable[[int], Any] | None,
+    ) -> None: ...
+
+@final
+class NadeStep:
+    def __new__(
+        cls, w: NDArray[np.float32], c: NDArray[np.float32], v: NDArray[np.float32], b: NDArray[np.float32]
+    ) -> NadeStep: ...
+    @property
+    def n_hidden(self) -> int: ...
+    def score(
+        self, x: NDArray[np.uint8], log_prob: NDArray[np.float64], probs: NDArray[np.float32], threads: int
+    ) -> None: ...
+    def gradient(
+        self,
+        x: NDArray[np.uint8],
+        probs: NDArray[np.float32],
+        scale: NDArray[np.float32],
+        w: NDArray[np.float32],
+        c: NDArray[np.float32],
+        v: NDArray[np.float32],
+        b: NDArray[np.float32],
+        threads: int,
     ) -> None: ...
 
 def isa() -> str: ...

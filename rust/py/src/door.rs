@@ -1,4 +1,4 @@
-//! The one door between Python and the core: every long call goes through [`walk`], which releases the GIL, hears
+//! The one door between Python and the core: every long call goes through [`interruptible`], which releases the GIL, hears
 //! Ctrl-C, reports progress and turns errors into exceptions.
 
 use ancestral_core::{
@@ -26,9 +26,18 @@ pub fn raise(error: Error) -> PyErr {
     }
 }
 
-/// Walks a batch without the GIL. `progress` is called with the samples done every 50 ms or so; what it raises, or
-/// what a signal handler raises, ends the walk.
+/// Walks a batch without the GIL.
 pub fn walk(py: Python<'_>, model: &dyn Model, batch: Batch<'_>, progress: Option<Py<PyAny>>) -> PyResult<()> {
+    interruptible(py, progress, |go_on| engine::run(model, batch, go_on))
+}
+
+/// Works without the GIL. The work calls `go_on` now and then with what is done so far, on the same thread, and ends when
+/// that returns false: `progress` or a signal handler has raised.
+pub fn interruptible(
+    py: Python<'_>,
+    progress: Option<Py<PyAny>>,
+    work: impl Send + FnOnce(&mut dyn FnMut(usize) -> bool) -> Result<(), Error>,
+) -> PyResult<()> {
     let mut raised = None;
     let mut go_on = |done| {
         // None: the interpreter is shutting down, and this is a daemon thread that it did not wait for.
@@ -39,7 +48,7 @@ pub fn walk(py: Python<'_>, model: &dyn Model, batch: Batch<'_>, progress: Optio
         raised = outcome.map_or(Some(PyKeyboardInterrupt::new_err(())), Result::err);
         raised.is_none()
     };
-    let result = py.detach(|| engine::run(model, batch, &mut go_on));
+    let result = py.detach(|| work(&mut go_on));
     match raised {
         Some(error) => Err(error),
         None => result.map_err(raise),

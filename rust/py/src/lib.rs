@@ -1,7 +1,9 @@
 //! `ancestral._core`: what Python sees of the core.
 
+mod arrays;
 mod door;
 mod model;
+mod nade;
 
 use pyo3::prelude::*;
 
@@ -12,6 +14,8 @@ mod _core {
     use crate::door::FormatError;
     #[pymodule_export]
     use crate::model::Model;
+    #[pymodule_export]
+    use crate::nade::NadeStep;
 
     use super::*;
 

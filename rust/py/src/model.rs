@@ -10,10 +10,13 @@ use ancestral_core::{
     engine::Batch,
     model, models,
 };
-use numpy::{Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArrayMethods};
+use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArrayMethods};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
 
-use crate::door::{raise, walk};
+use crate::{
+    arrays::{slice, slice_mut, writable},
+    door::{raise, walk},
+};
 
 /// A model of the core.
 #[pyclass(frozen, module = "ancestral._core")]
@@ -143,7 +146,7 @@ impl Model {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let x = x.try_readonly().map_err(|error| PyValueError::new_err(format!("x: {error}")))?;
-        let values = x.as_slice().map_err(|error| PyValueError::new_err(format!("x: {error}")))?;
+        let values = slice("x", &x, x.len())?;
         let arrays = Arrays {
             x: None,
             log_prob: writable("log_prob", log_prob)?,
@@ -173,31 +176,5 @@ impl Model {
         let arrays =
             Arrays { x: writable("x", Some(x))?, log_prob: writable("log_prob", log_prob)?, conditionals: None };
         self.run(py, Driver::Decide(&Draw { seed, start }), n, arrays, Call { threads, progress })
-    }
-}
-
-/// Borrows an array to write to, unless it is read-only or already borrowed.
-fn writable<'py, T: Element>(
-    name: &str,
-    array: Option<&Bound<'py, PyArrayDyn<T>>>,
-) -> PyResult<Option<PyReadwriteArrayDyn<'py, T>>> {
-    array
-        .map(|array| array.try_readwrite().map_err(|error| PyValueError::new_err(format!("{name}: {error}"))))
-        .transpose()
-}
-
-/// The values of a contiguous array, which must be this many.
-fn slice_mut<'a, T: Element>(
-    name: &str,
-    array: &'a mut Option<PyReadwriteArrayDyn<'_, T>>,
-    len: usize,
-) -> PyResult<Option<&'a mut [T]>> {
-    let Some(array) = array else { return Ok(None) };
-    let found = array.len();
-    let slice = array.as_slice_mut().map_err(|error| PyValueError::new_err(format!("{name}: {error}")))?;
-    if found == len {
-        Ok(Some(slice))
-    } else {
-        Err(PyValueError::new_err(format!("{name} has {found} values; wanted {len}")))
     }
 }

@@ -43,11 +43,8 @@ pub struct Units<'a> {
 }
 
 impl Hidden {
-    /// From `W` (`n_hidden`, `n_dims`) and `c` (`n_hidden`).
-    pub fn new(w: &[f32], c: &[f32]) -> Result<Self, Error> {
-        let n_dims = w.len() / c.len();
-        let column = |i: usize| (0..c.len()).map(|k| w[k * n_dims + i]).collect::<Vec<_>>();
-        let w_rows: Vec<_> = (0..n_dims).flat_map(|i| to_packs(&column(i))).collect();
+    /// From the columns of W, a row of packs each, and `c`.
+    pub fn new(w_rows: Vec<Pack>, c: &[f32]) -> Result<Self, Error> {
         let c_row = to_packs(c);
         let largest = |packs: &[Pack]| flat(packs).iter().fold(0.0, |largest: f32, weight| largest.max(weight.abs()));
         let reach: Vec<_> = w_rows.chunks_exact(c_row.len()).map(largest).collect();
@@ -120,11 +117,44 @@ impl Hidden {
         }
     }
 
+    /// The units of every segment of `x` in turn, of the `P` packs from `pack` on: before the first one, and after each.
+    #[inline(always)]
+    pub fn segments<L: Lanes, const P: usize>(&self, l: L, x: &[u8], pack: usize, h: &mut [Pack]) {
+        if !self.factors.is_empty() {
+            let (mut odds, mut largest, mut smallest) = ([l.splat(1.0); P], l.splat(1.0), l.splat(1.0));
+            for (h, row) in h.chunks_exact_mut(P).zip(self.rows_of_ones(x, &self.odds, &self.factors)) {
+                for (p, (h, factor)) in h.iter_mut().zip(&row[pack..][..P]).enumerate() {
+                    odds[p] = l.mul(odds[p], l.load(factor));
+                    largest = l.max(largest, odds[p]);
+                    smallest = l.min(smallest, odds[p]);
+                    l.store(h, unit(l, odds[p]));
+                }
+            }
+            if bound(l, largest, smallest) <= SAFE {
+                return;
+            }
+        }
+        let mut a = [l.splat(0.0); P];
+        for (h, row) in h.chunks_exact_mut(P).zip(self.rows_of_ones(x, &self.c, &self.w)) {
+            for (p, (h, w)) in h.iter_mut().zip(&row[pack..][..P]).enumerate() {
+                a[p] = l.add(a[p], l.load(w));
+                l.store(h, math::sigmoid(l, a[p]));
+            }
+        }
+    }
+
+    /// `first`, then of `rows` those at the ones of x.
+    #[inline(always)]
+    fn rows_of_ones<'a>(&self, x: &[u8], first: &'a [Pack], rows: &'a [Pack]) -> impl Iterator<Item = &'a [Pack]> {
+        let at_ones = rows.chunks_exact(self.packs()).zip(x).filter_map(|(row, &x)| (x == 1).then_some(row));
+        std::iter::once(first).chain(at_ones)
+    }
+
     /// a = c + Σ W_{·,j} over the ones of x, in their order.
     #[inline(always)]
     fn sum<L: Lanes>(&self, l: L, x: &[u8], a: &mut [Pack]) {
         a.copy_from_slice(&self.c);
-        for w in self.w.chunks_exact(self.packs()).zip(x).filter_map(|(w, &x)| (x == 1).then_some(w)) {
+        for w in self.rows_of_ones(x, &self.c, &self.w).skip(1) {
             for (a, w) in a.iter_mut().zip(w) {
                 l.store(a, l.add(l.load(a), l.load(w)));
             }
