@@ -17,8 +17,10 @@ use crate::{
     model::Scratch,
 };
 
-/// Samples that walk a strip together.
-const GROUP: usize = 2;
+/// Samples that walk a strip together: enough to hide a comparison and a branch, and few enough for the nearest cache.
+const GROUP: usize = 4;
+/// Samples that read a tile of V together where none of them has a one.
+const PAIR: usize = 2;
 
 /// What a walk knows of a sample from strip to strip.
 #[derive(Clone, Default)]
@@ -91,15 +93,18 @@ impl Kernel for Strip<'_, '_> {
             for (m, turn) in turns[..members].iter_mut().enumerate() {
                 self.begin(sample + m, turn);
             }
-            if L::DOTS == TILE && (0..GROUP).all(|m| turns[m].row == 0 && self.is_quiet(sample + m, &turns[m])) {
-                self.compute_two(l, sample, &mut turns);
+            for (pair, turns) in turns.chunks_exact_mut(PAIR).enumerate() {
+                let first = sample + pair * PAIR;
+                if L::DOTS == TILE && (0..PAIR).all(|m| turns[m].row == 0 && self.is_quiet(first + m, &turns[m])) {
+                    self.compute_pair(l, first, turns);
+                }
             }
             let mut m = 0;
             while turns.iter().any(|turn| turn.row < end) {
                 if turns[m].row < end {
                     self.turn(l, sample + m, &mut turns[m]);
                 }
-                // What is drawn waits for a comparison, and meanwhile the other sample goes on. What is given waits for
+                // What is drawn waits for a comparison, and meanwhile the other samples go on. What is given waits for
                 // nothing, and stays with the sample that is in the nearest cache.
                 if !given || turns[m].row >= end {
                     m = (m + 1) % GROUP;
@@ -124,6 +129,7 @@ impl Strip<'_, '_> {
         &mut self.block.x[sample * self.model.event.n_dims()..][..self.end]
     }
 
+    #[inline(always)]
     fn begin(&mut self, sample: usize, turn: &mut Turn) {
         let (first, given) = (self.first, self.block.given());
         turn.row = self.samples[sample].start.clamp(first, self.end) - first;
@@ -143,7 +149,7 @@ impl Strip<'_, '_> {
 
     /// Computes all rows' logits for two samples.
     #[inline(always)]
-    fn compute_two<L: Lanes>(&mut self, l: L, sample: usize, turns: &mut [Turn; GROUP]) {
+    fn compute_pair<L: Lanes>(&mut self, l: L, sample: usize, turns: &mut [Turn]) {
         let packs = self.model.hidden.packs();
         let (a, b) = self.hidden[sample * 2 * packs..][..4 * packs].split_at(2 * packs);
         let dots = dots_of_two(l, self.model.tile(self.first / TILE), &a[packs..], &b[packs..]);
