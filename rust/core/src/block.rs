@@ -7,7 +7,7 @@ use crate::{
     error::Error,
     event::Event,
     head::{self, Categorical},
-    kernels::{Isa, LANES, Pack, flat, flat_mut},
+    kernels::{Isa, LANES, Pack, flat},
 };
 
 /// Slices of the caller's arrays; a missing one is not wanted.
@@ -84,13 +84,6 @@ impl<'a> Block<'a> {
             Driver::Score(score) => {
                 for (sample, x) in room.x.chunks_exact_mut(event.n_dims()).enumerate() {
                     score.values(first + sample, x);
-                }
-                for (thresholds, x) in
-                    room.field.chunks_exact_mut(packs.max(1)).zip(room.x.chunks_exact(event.n_dims()))
-                {
-                    for (out, x) in flat_mut(thresholds).iter_mut().zip(x) {
-                        *out = if *x == 1 { f32::NEG_INFINITY } else { f32::INFINITY };
-                    }
                 }
                 None
             }
