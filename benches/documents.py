@@ -21,12 +21,7 @@ def _sizes(results: RESULTS) -> list[int]:
 
 def _scaling_samples(results: RESULTS) -> str:
     rows = [
-        [
-            f"{p['n']:,}",
-            tables.number(p["us"]),
-            tables.number(p["output"] / 2**20),
-            tables.number(max(p["beyond"], 0) / 2**20),
-        ]
+        [f"{p['n']:,}", tables.number(p["us"]), f"{p['output'] / 2**20:.2f}", f"{p['beyond'] / 2**20:+.2f}"]
         for p in results["scaling"]["n"]
     ]
     return tables.table(["samples", "µs a sample", "output, MiB", "memory beyond it, MiB"], rows)

@@ -123,10 +123,12 @@ def scaling(results: dict[str, Any], path: Path) -> None:
 
     sizes = [point["n"] for point in found["n"]]
     samples.plot(sizes, [point["us"] for point in found["n"]], "o-", color=OURS, markersize=4, label="µs a sample")
-    beyond = [max(point["beyond"], 0) / 2**20 for point in found["n"]]
-    samples.plot(sizes, beyond, "o-", color=COLOURS[2], markersize=4, label="MiB beyond the output")
+    output = [point["output"] / 2**20 for point in found["n"]]
+    grown = [(point["output"] + point["beyond"]) / 2**20 for point in found["n"]]
+    samples.plot(sizes, grown, "o-", color=COLOURS[2], markersize=4, label="memory, MiB")
+    samples.plot(sizes, output, "--", color=INK, linewidth=1, label="output, MiB")
     samples.set_xscale("log")
-    samples.set_yscale("symlog", linthresh=0.1)
+    samples.set_yscale("symlog", linthresh=0.01)
     samples.set_ylim(0, None)
     samples.minorticks_off()
     _label(samples, "samples at once", "", "FVSBN, 64 dimensions, all threads")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from ancestral import from_torch  # noqa: E402
 from ancestral.nn import FVSBN, NADE, PixelCNN  # noqa: E402
-from benches import documents, machine, tables  # noqa: E402
+from benches import documents, machine, scaling, tables  # noqa: E402
 from benches.check import check  # noqa: E402
 from benches.contestants import Contestant, Task, Unsupported, load  # noqa: E402
 from benches.models import Entrant, Spec, digits, fvsbn, nade, prepare  # noqa: E402
@@ -138,6 +139,14 @@ def test_additions_are_those_of_the_walk(module: Any) -> None:
 @pytest.mark.parametrize(("model", "density"), [(fvsbn(64, 0.13), 0.13), (nade(64, 5, 0.9), 0.9)])
 def test_constant_models_draw_the_density_asked_for(model: Any, density: float) -> None:
     assert model.sample(2000, rng=0).mean() == pytest.approx(density, abs=0.01)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of a stretch of time")
+def test_memory_is_that_of_the_call_whatever_this_process_holds() -> None:
+    held = np.ones(1 << 25)  # 256 MiB: a child's ru_maxrss would begin with them
+    (point,) = scaling.by_samples([400_000])
+    assert point["output"] == 64 * 400_000 < held.nbytes
+    assert abs(point["beyond"]) < point["output"] / 10
 
 
 class Fake(Contestant):
