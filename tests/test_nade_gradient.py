@@ -290,7 +290,7 @@ def test_arguments_of_the_core():
     x, probs = np.zeros((4, 3), np.uint8), np.zeros((4, 3), np.float32)
     with pytest.raises(ValueError, match="x has 9 values; wanted 12"):
         step.score(x[:3], np.zeros(4), probs, 1)
-    with pytest.raises(ValueError, match="scale has|x has|probs has"):
+    with pytest.raises(ValueError, match="x has 12 values; wanted 9"):
         step.gradient(x, probs, np.zeros(3, np.float32), w, c, w.copy(), b, 1)
-    with pytest.raises(ValueError, match="x has the value 2|outside|2 at"):
+    with pytest.raises(ValueError, match="2"):
         step.score(x + 2, np.zeros(4), probs, 1)

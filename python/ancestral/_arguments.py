@@ -56,8 +56,8 @@ def seed(rng: Rng) -> int:
 
 
 def threads(value: int | None) -> int:
-    """The number of threads: as asked for, else `ANCESTRAL_NUM_THREADS`, else 0: the processors of this process, which the
-    core counts where the call is worth more than one thread."""
+    """The number of threads: as asked for, else `ANCESTRAL_NUM_THREADS`, else 0, which is the processors of this
+    process: the core counts them where the call is worth more than one thread."""
     if value is not None:
         return integer("threads", value, 1, _core.MAX_THREADS)
     if text := os.environ.get("ANCESTRAL_NUM_THREADS"):

@@ -144,7 +144,10 @@ class _Run:
         self.history = History()
         self.best = _snapshot(module)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=settings["lr"], weight_decay=settings["weight_decay"])
+        rates = {"lr": settings["lr"], "weight_decay": settings["weight_decay"]}
+        # One pass over the memory instead of ten: on a CPU that is most of a step of FVSBN or NADE.
+        fused = True if module._like().device.type == "cpu" else None
+        self.optimizer = torch.optim.AdamW(self.parameters, fused=fused, **rates)
 
     def finished(self) -> bool:
         n, best = len(self.history.epochs), self.history.best_epoch

@@ -7,7 +7,7 @@ use ancestral_core::{
     head,
     kernels::{
         Isa, Kernel, LANES, Lanes, Pack, flat, math,
-        matmul::{Finish, Product, Term, matmul},
+        matmul::{Finish, Product, Relu, Scalars, Start, Term, Vectors, matmul},
     },
     philox,
 };
@@ -62,8 +62,8 @@ impl Kernel for Multiply<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        let width = self.0.bias.len();
-        matmul(l, &self.0, self.1, width);
+        let packs = self.0.packs;
+        matmul(l, &self.0, self.1, packs);
     }
 }
 
@@ -93,27 +93,28 @@ fn bernoulli(c: &mut Criterion) {
     }
 }
 
+/// One tap of a convolution between maps of so many channels at 48 sites, with sites in the lanes.
 fn products(c: &mut Criterion) {
-    const ROWS: usize = 48;
+    const PACKS: usize = 3;
     for channels in [8, 32, 64, 128] {
-        let width = usize::div_ceil(channels, LANES);
-        let input = vec![Pack([0.5; LANES]); ROWS * width];
-        let weight = vec![Pack([0.01; LANES]); channels * width];
-        let bias = vec![Pack::ZERO; width];
-        let mut out = vec![Pack::ZERO; ROWS * width];
+        let sites = vec![Pack([0.5; LANES]); channels * PACKS];
+        let weight = vec![0.01; channels * channels];
+        let bias = vec![0.0; channels];
+        let mut out = vec![Pack::ZERO; channels * PACKS];
         for isa in Isa::all() {
             let mut group = c.benchmark_group(format!("matmul/{}", isa.name()));
-            group.throughput(Throughput::Elements((ROWS * channels * channels) as u64)); // multiply-adds
-            group.bench_function(format!("{ROWS}x{channels}x{channels}"), |b| {
+            group.throughput(Throughput::Elements((channels * channels * PACKS * LANES) as u64)); // multiply-adds
+            group.bench_function(format!("{channels}x{channels}x{}", PACKS * LANES), |b| {
                 b.iter(|| {
                     let product = Product {
-                        terms: &[Term { input: 0, depth: channels, weight: 0 }],
-                        input: flat(black_box(&input)),
-                        input_stride: width * LANES,
-                        weight: &weight,
-                        bias: &bias,
-                        rows: ROWS,
+                        terms: &[Term { scalar: 0, vector: 0, depth: channels }],
+                        scalars: Scalars { floats: &weight, row_step: 1, k_step: channels },
+                        vectors: Vectors { floats: flat(black_box(&sites)), k_step: PACKS * LANES },
+                        relu: Relu::None,
+                        start: Start::Rows(&bias),
                         finish: Finish::Relu,
+                        rows: channels,
+                        packs: PACKS,
                     };
                     isa.run(Multiply(product, &mut out));
                 });

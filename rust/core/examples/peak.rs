@@ -5,10 +5,7 @@
 
 use std::{hint::black_box, sync::Barrier, thread, time::Instant};
 
-use ancestral_core::{
-    engine,
-    kernels::{Isa, Kernel, LANES, Lanes, Pack},
-};
+use ancestral_core::kernels::{Isa, Kernel, LANES, Lanes, Pack};
 
 /// Independent sums: as many as hide the latency of two multiply-adds a cycle, and fit sixteen registers twice over.
 const CHAINS: usize = 12;

@@ -2,69 +2,34 @@
 //!
 //! With g_i = x_i − p_i, the hidden units h are the same for all steps of a *segment*, from one 1 to the next. So their gradient
 //! is (Σ g_i V_i over the segment) ⊙ h ⊙ (1 − h), once a segment. What W's column j gets is the sum of those of all
-//! segments after step j where x_j = 1 ([`backward`]), and nothing where x_j = 0; c gets that of all segments; row i of V gets
-//! Σ_s g_i h ([`accumulate`]). That is about the work of three scoring passes, in memory for a chunk of samples' segments.
+//! segments after step j where x_j = 1, and nothing where x_j = 0; c gets that of all segments; row i of V gets Σ_s g_i h.
+//! That is about the work of three scoring passes, and no more memory than a few samples' segments.
 //!
-//! Every sum runs over samples in their order, and tasks share no sum: the bits depend neither on threads nor on chunks.
+//! Each task owns a few hidden units and takes the samples in their order: the bits depend neither on threads nor on memory.
 
-/// Calls a method for each group of packs: `GROUP` of them, and 4, 2 or 1 at the end.
-macro_rules! groups {
-    ($packs:expr, |$pack:ident, $width:ident| $call:expr) => {{
-        let mut $pack = 0;
-        while $pack < $packs {
-            $pack += match $packs - $pack {
-                $crate::models::nade::gradient::GROUP.. => {
-                    const $width: usize = $crate::models::nade::gradient::GROUP;
-                    $call;
-                    $width
-                }
-                4.. => {
-                    const $width: usize = 4;
-                    $call;
-                    $width
-                }
-                2.. => {
-                    const $width: usize = 2;
-                    $call;
-                    $width
-                }
-                _ => {
-                    const $width: usize = 1;
-                    $call;
-                    $width
-                }
-            };
-        }
-    }};
-}
-
-mod accumulate;
-mod backward;
+mod units;
 
 use std::{
     num::NonZero,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
-use self::{accumulate::Accumulate, backward::Backward};
+use self::units::Units;
 use super::Nade;
 use crate::{
     error::Error,
-    kernels::{Isa, Pack, flat},
+    kernels::{Isa, LANES, Pack, flat},
 };
 
-/// Packs of segments that a chunk may keep: 8 MiB, unless a single sample has more.
-const CHUNK: usize = 1 << 17;
-/// Packs of hidden units that are worked on at a time, in registers.
-const GROUP: usize = 8;
-/// Samples of a task of the backward pass: they share each strip of V that comes from afar.
-const SAMPLES: usize = 8;
-/// Dimensions of a task of the accumulation.
-const DIMS: usize = 16;
+/// Packs of hidden units that a task owns: as many chains of multiply-adds as hide the latency of one.
+const GROUP: usize = 4;
 
 /// What the gradient is taken of: rows of bits, their P(x_i = 1 | x_<i) under the model, and a factor for each row.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct Scored<'a> {
     /// Values in the model's order, `n_dims` a sample.
     pub x: &'a [u8],
@@ -86,36 +51,28 @@ pub struct Gradient<'a> {
     pub b: &'a mut [f32],
 }
 
-/// The sums so far, in rows of packs.
-struct Sums {
+/// The samples, as all tasks see them.
+struct Samples<'a> {
+    n_dims: usize,
+    x: &'a [u8],
+    /// scale_s (x_i − p_i)
+    g: Vec<f32>,
+    /// For (sample, step), its segment among those of the sample.
+    segment: Vec<u32>,
+}
+
+/// The gradient of a few units: rows of `width` packs.
+pub struct Part {
+    width: usize,
     w: Vec<Pack>,
     c: Vec<Pack>,
     v: Vec<Pack>,
-    b: Vec<f32>,
 }
 
-/// A few samples, and all that the two passes tell each other. The memory of one chunk serves the next.
-#[derive(Default)]
-struct Chunk<'a> {
-    scored: Scored<'a>,
-    /// For each sample, the first of its segments.
-    first_segment: Vec<usize>,
-    /// For (sample, step), its segment among those of the sample.
-    segment: Vec<u32>,
-    /// scale_s (x_i − p_i)
-    g: Vec<f32>,
-    /// The hidden units of each segment: sample by sample, for each group of packs segment by segment.
-    h: Vec<Pack>,
-    /// In the same order, the sum of ∂/∂a over all later segments of the sample.
-    later: Vec<Pack>,
-    /// For each sample the sum over all its segments.
-    all: Vec<Pack>,
-}
-
-/// Writes the gradient. `go_on` is asked on the calling thread, some milliseconds apart.
+/// Writes the gradient. `go_on` is asked on the calling thread, a millisecond or so apart.
 ///
 /// # Errors
-/// [`Error::Interrupted`] once `go_on` has returned false, [`Error::Isa`]. The gradient is then not written.
+/// [`Error::Interrupted`] once `go_on` has returned false, [`Error::Isa`]. The gradient is then partly written.
 pub fn gradient(
     nade: &Nade,
     scored: Scored<'_>,
@@ -124,115 +81,66 @@ pub fn gradient(
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<(), Error> {
     let isa = Isa::get()?;
-    let (n_dims, packs) = (nade.event.n_dims(), nade.hidden.packs());
-    let zeros = |rows: usize| vec![Pack::ZERO; rows * packs];
-    let mut sums = Sums { w: zeros(n_dims), c: zeros(1), v: zeros(n_dims), b: vec![0.0; n_dims] };
-    let mut chunk = Chunk::default();
-    let mut first = 0;
-    while first < scored.scale.len() {
-        if !go_on() {
-            return Err(Error::Interrupted);
-        }
-        chunk.begin(scored.from(first, n_dims), n_dims, packs);
-        chunk.backward(nade, isa, threads);
-        chunk.accumulate(isa, &mut sums, threads);
-        first += chunk.scored.scale.len();
+    let packs = nade.hidden.packs();
+    let samples = Samples::new(scored, nade.event.n_dims());
+    out.b.fill(0.0);
+    for g in samples.g.chunks_exact(samples.n_dims) {
+        out.b.iter_mut().zip(g).for_each(|(b, g)| *b += g);
     }
-    for (out, sums) in [(out.w, &sums.w), (out.c, &sums.c), (out.v, &sums.v)] {
-        for (out, sums) in out.chunks_exact_mut(nade.n_hidden).zip(sums.chunks_exact(packs)) {
-            out.copy_from_slice(&flat(sums)[..nade.n_hidden]);
-        }
-    }
-    out.b.copy_from_slice(&sums.b);
-    Ok(())
-}
 
-impl<'a> Scored<'a> {
-    /// The samples from `first` on.
-    fn from(self, first: usize, n_dims: usize) -> Self {
-        Self { x: &self.x[first * n_dims..], probs: &self.probs[first * n_dims..], scale: &self.scale[first..] }
-    }
-}
-
-impl<'a> Chunk<'a> {
-    /// Takes the first samples, as many as have a chunk's worth of segments.
-    fn begin(&mut self, scored: Scored<'a>, n_dims: usize, packs: usize) {
-        self.segment.clear();
-        self.first_segment.clear();
-        self.first_segment.push(0);
-        let mut segments = 0;
-        for x in scored.x.chunks_exact(n_dims) {
-            segments += 1 + x.iter().filter(|x| **x == 1).count();
-            if self.first_segment.len() > 1 && 2 * segments * packs > CHUNK {
-                break;
+    let stop = AtomicBool::new(false);
+    let tasks = Mutex::new((0..packs).step_by(GROUP));
+    let rows = Mutex::new([(out.w, nade.n_hidden), (out.c, nade.n_hidden), (out.v, nade.n_hidden)]);
+    let work = |go_on: &mut dyn FnMut() -> bool| {
+        let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+        while let Some(pack) = next() {
+            let width = GROUP.min(packs - pack);
+            let Some(part) = isa.run(Units { nade, samples: &samples, pack, width, go_on: &mut *go_on }) else { break };
+            let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+            for ((out, n_hidden), part_rows) in rows.iter_mut().zip([&part.w, &part.c, &part.v]) {
+                let columns = pack * LANES..(*n_hidden).min((pack + width) * LANES);
+                for (out, row) in out.chunks_exact_mut(*n_hidden).zip(part_rows.chunks_exact(part.width)) {
+                    out[columns.clone()].copy_from_slice(&flat(row)[..columns.len()]);
+                }
             }
-            self.first_segment.push(segments);
-            let mut now = 0;
-            for &x in x {
-                self.segment.push(now);
-                now += u32::from(x == 1);
-            }
-        }
-        let len = self.first_segment.len() - 1;
-        self.scored =
-            Scored { x: &scored.x[..len * n_dims], probs: &scored.probs[..len * n_dims], scale: &scored.scale[..len] };
-        self.g.resize(len * n_dims, 0.0);
-        self.h.resize(self.first_segment[len] * packs, Pack::ZERO);
-        self.later.resize(self.h.len(), Pack::ZERO);
-        self.all.resize(len * packs, Pack::ZERO);
-    }
-
-    /// Fills everything but the sums, a few samples a task.
-    fn backward(&mut self, nade: &Nade, isa: Isa, threads: NonZero<usize>) {
-        let (n_dims, packs) = (nade.event.n_dims(), nade.hidden.packs());
-        let (mut h, mut later) = (&mut self.h[..], &mut self.later[..]);
-        let tasks = self.g.chunks_mut(SAMPLES * n_dims).zip(self.all.chunks_mut(SAMPLES * packs)).enumerate();
-        let tasks = tasks.map(|(task, (g, all))| {
-            let samples = task * SAMPLES..task * SAMPLES + all.len() / packs;
-            let steps = samples.start * n_dims..samples.end * n_dims;
-            let first_segment = &self.first_segment[samples.start..=samples.end];
-            let segments = (first_segment[samples.len()] - first_segment[0]) * packs;
-            Backward {
-                nade,
-                x: &self.scored.x[steps.clone()],
-                probs: &self.scored.probs[steps.clone()],
-                scale: &self.scored.scale[samples],
-                first_segment,
-                segment: &self.segment[steps],
-                g,
-                h: h.split_off_mut(..segments).expect("a row for each segment"),
-                later: later.split_off_mut(..segments).expect("a row for each segment"),
-                all,
-            }
-        });
-        share(tasks.collect(), threads, |task| isa.run(task));
-    }
-
-    /// Adds to the sums, a few dimensions a task.
-    fn accumulate(&self, isa: Isa, sums: &mut Sums, threads: NonZero<usize>) {
-        let packs = sums.c.len();
-        let rows = sums.w.chunks_mut(DIMS * packs).zip(sums.v.chunks_mut(DIMS * packs)).zip(sums.b.chunks_mut(DIMS));
-        let tasks = rows.enumerate().map(|(at, ((w, v), b))| Accumulate { chunk: self, first: at * DIMS, w, v, b });
-        share(tasks.collect(), threads, |task| isa.run(task));
-        isa.run(accumulate::Rows { rows: &self.all, sum: &mut sums.c });
-    }
-}
-
-/// Does tasks on the calling thread and on others that it starts for them.
-fn share<T: Send>(tasks: Vec<T>, threads: NonZero<usize>, work: impl Fn(T) + Sync) {
-    let helpers = tasks.len().min(threads.get()).saturating_sub(1);
-    let tasks = Mutex::new(tasks.into_iter());
-    let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let run = || {
-        while let Some(task) = next() {
-            work(task);
         }
     };
     thread::scope(|scope| {
-        for _ in 0..helpers {
+        for _ in 1..threads.get().min(packs.div_ceil(GROUP)) {
             // Where the system has no thread to give, this one does the work.
-            let _ = thread::Builder::new().spawn_scoped(scope, run);
+            let _ = thread::Builder::new().spawn_scoped(scope, || work(&mut || !stop.load(Ordering::Relaxed)));
         }
-        run();
+        work(&mut || {
+            let go_on = go_on();
+            stop.fetch_or(!go_on, Ordering::Relaxed);
+            go_on
+        });
     });
+    if stop.into_inner() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+impl<'a> Samples<'a> {
+    fn new(Scored { x, probs, scale }: Scored<'a>, n_dims: usize) -> Self {
+        let rows = x.chunks_exact(n_dims).zip(probs.chunks_exact(n_dims)).zip(scale);
+        let g = rows.flat_map(|((x, p), scale)| x.iter().zip(p).map(move |(&x, p)| scale * (f32::from(x) - p)));
+        let segment = x.chunks_exact(n_dims).flat_map(|x| {
+            x.iter().scan(0, |ones, &x| {
+                let now = *ones;
+                *ones += u32::from(x == 1);
+                Some(now)
+            })
+        });
+        Self { n_dims, x, g: g.collect(), segment: segment.collect() }
+    }
+
+    /// Samples.
+    fn len(&self) -> usize {
+        self.x.len() / self.n_dims
+    }
+
+    /// The segments of a sample: one more than its ones.
+    fn segments(&self, sample: usize) -> usize {
+        let last = (sample + 1) * self.n_dims - 1;
+        self.segment[last] as usize + 1 + usize::from(self.x[last] == 1)
+    }
 }
