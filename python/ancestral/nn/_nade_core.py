@@ -17,7 +17,7 @@ def takes(*tensors: Tensor) -> bool:
     return all(type(t) in plain and t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def log_prob(z: Tensor, W: Tensor, c: Tensor, V: Tensor, b: Tensor) -> Tensor:
     """log p of bits z (n, n_dims) in the order of the steps, in nats: (n,), differentiable in the weights."""
     total: Tensor = _LogProb.apply(z, W, c, V, b)

@@ -97,7 +97,9 @@ class NADE(OrderedBits):
         if self.backend == "torch" or not _nade_core.takes(self.W, self.c, self.V, self.b):
             return super().log_prob(x)
         x = self._checked(x)
-        return _nade_core.log_prob(x if self._steps is None else x[:, self._steps], self.W, self.c, self.V, self.b)
+        z = x if self._steps is None else x[:, self._steps]
+        total: Tensor = _nade_core.log_prob(z, self.W, self.c, self.V, self.b)
+        return total
 
     log_prob.__doc__ = OrderedBits.log_prob.__doc__
 

@@ -103,9 +103,10 @@ impl Model for Fvsbn {
 
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
         let mut events = Events::new(block.len, self.event.n_dims(), &mut scratch.indices);
+        scratch.packs.resize(block.len, Pack::ZERO);
         for at in 0..self.own.len() {
             block.check()?;
-            block.isa.run(Walk { model: self, block, events: &mut events, at });
+            block.isa.run(Walk { model: self, block, events: &mut events, sums: &mut scratch.packs, at });
         }
         Ok(())
     }

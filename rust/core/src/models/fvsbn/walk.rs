@@ -1,5 +1,7 @@
 //! The walk through one block of 16 dimensions.
 
+use std::ops::Range;
+
 use super::{Fvsbn, OWN_ROWS, PAIR_ROWS};
 use crate::{
     block::Block,
@@ -9,6 +11,8 @@ use crate::{
 /// Samples that walk in step: while one waits for an addition or a comparison the others go on, and there is one branch
 /// for all.
 const GROUP: usize = 8;
+/// Inputs whose rows stay in the second-level cache, 128 KiB a block of outputs, while all samples add theirs.
+const NEAR: usize = 1024;
 
 /// For each sample, the rows that it adds to every later block: those of its pairs of inputs so far that are not both zero.
 pub struct Events<'a> {
@@ -16,6 +20,9 @@ pub struct Events<'a> {
     rows: &'a mut [u32],
     counts: Vec<usize>,
     capacity: usize,
+    /// For each sample that is the first of its group, the numbers of rows of 0, `NEAR`, 2 · `NEAR`, … inputs, the same for the
+    /// whole group.
+    marks: Vec<Vec<usize>>,
 }
 
 impl<'a> Events<'a> {
@@ -24,7 +31,7 @@ impl<'a> Events<'a> {
         let capacity = n_dims.next_multiple_of(LANES) / 2;
         room.clear();
         room.resize(samples * capacity, 0);
-        Self { rows: room, counts: vec![0; samples], capacity }
+        Self { rows: room, counts: vec![0; samples], capacity, marks: vec![vec![0]; samples] }
     }
 
     /// The rows and their numbers of the `N` samples from `sample` on.
@@ -48,6 +55,12 @@ impl<'a> Events<'a> {
                 }
                 counts[n] += usize::from(events);
             }
+        }
+        if (first + LANES).is_multiple_of(NEAR) {
+            // What follows the shorter lists are rows of zeros.
+            let most = counts.iter().copied().fold(0, usize::max);
+            counts.fill(most);
+            self.marks[sample].push(most);
         }
     }
 }
@@ -78,6 +91,8 @@ pub struct Walk<'a, 'b, 'c> {
     pub model: &'a Fvsbn,
     pub block: &'a mut Block<'b>,
     pub events: &'a mut Events<'c>,
+    /// A pack for each sample.
+    pub sums: &'a mut [Pack],
     pub at: usize,
 }
 
@@ -87,14 +102,21 @@ impl Kernel for Walk<'_, '_, '_> {
     #[inline(always)]
     fn run<L: Lanes>(mut self, l: L) {
         let len = self.block.len;
-        let mut sample = 0;
-        while sample + GROUP <= len {
-            self.group::<L, GROUP>(l, sample);
-            sample += GROUP;
+        let in_groups = len / GROUP * GROUP;
+        self.sums.fill(self.model.bias[self.at]);
+        for far in 0..self.at * LANES / NEAR {
+            for sample in (0..in_groups).step_by(GROUP) {
+                self.add::<L, GROUP>(l, sample, far);
+            }
+            for sample in in_groups..len {
+                self.add::<L, 1>(l, sample, far);
+            }
         }
-        while sample < len {
+        for sample in (0..in_groups).step_by(GROUP) {
+            self.group::<L, GROUP>(l, sample);
+        }
+        for sample in in_groups..len {
             self.group::<L, 1>(l, sample);
-            sample += 1;
         }
     }
 }
@@ -108,7 +130,9 @@ impl Walk<'_, '_, '_> {
         let first = self.at * LANES;
         let lanes = LANES.min(n_dims - first);
 
-        let sums = self.before::<L, N>(l, sample);
+        let most = self.events.counts[sample..][..N].iter().copied().fold(0, usize::max);
+        let near = self.events.marks[sample][self.at * LANES / NEAR];
+        let sums = self.sum_rows::<L, N>(l, sample, near..most);
         let own = &self.model.own[self.at];
         let mut ones = [0; N];
         let mut logits = sums;
@@ -133,14 +157,25 @@ impl Walk<'_, '_, '_> {
         self.events.push(sample, first, &ones);
     }
 
-    /// The biases, and what the inputs before this block add.
+    /// Adds what the inputs `far · NEAR` to `(far + 1) · NEAR` − 1 add.
     #[inline(always)]
-    fn before<L: Lanes, const N: usize>(&mut self, l: L, sample: usize) -> [L::F; N] {
-        let (rows, counts) = self.events.group::<N>(sample);
-        let most = counts.iter().copied().fold(0, usize::max);
+    fn add<L: Lanes, const N: usize>(&mut self, l: L, sample: usize, far: usize) {
+        let range = self.events.marks[sample][far]..self.events.marks[sample][far + 1];
+        let sums = self.sum_rows::<L, N>(l, sample, range);
+        for (pack, sum) in self.sums[sample..].iter_mut().zip(sums) {
+            l.store(pack, sum);
+        }
+    }
+
+    /// The sums so far, and what some rows add.
+    #[inline(always)]
+    fn sum_rows<L: Lanes, const N: usize>(&mut self, l: L, sample: usize, range: Range<usize>) -> [L::F; N] {
         let before = &self.model.before[self.at][..];
-        let mut sums = [l.load(&self.model.bias[self.at]); N];
-        for rows in &rows[..most] {
+        let mut sums = [l.splat(0.0); N];
+        for (sum, pack) in sums.iter_mut().zip(&self.sums[sample..]) {
+            *sum = l.load(pack);
+        }
+        for rows in &self.events.group::<N>(sample).0[range] {
             for n in 0..N {
                 sums[n] = l.add(sums[n], l.load(&before[rows[n] as usize]));
             }
