@@ -31,11 +31,11 @@ test: build ## run every test: Rust, Python, documentation
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev,bench]'
 	touch $@
 
-bench: .venv/bench-ready ## race torch, torch.compile, JAX and Numba; write the tables and figures of the documentation (about 25 minutes)
+bench: .venv/bench-ready ## race torch, torch.compile, JAX and Numba; write the tables and figures of the documentation (about 14 minutes)
 	$(RUN) -m benches run --out benches/results/latest.json
 	$(RUN) -m benches report
 
-bench-quick: .venv/bench-ready ## the same with fewer sizes and rounds, and print it only (two minutes)
+bench-quick: .venv/bench-ready ## the same with fewer models, sizes and rounds, and print it only (two minutes)
 	$(RUN) -m benches run --quick
 
 lint: build ## rustfmt, clippy, ruff, mypy --strict, stubtest

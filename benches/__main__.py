@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False, help=__doc__, rich_markup_mode="markdown
 def run(
     out: Annotated[Path, typer.Option(help="Where the results go, as JSON.")] = Path(".benchmarks/latest.json"),
     quick: Annotated[
-        bool, typer.Option(help="Fewer sizes and rounds, no torch.compile, no scaling: two minutes.")
+        bool, typer.Option(help="Fewer models, sizes and rounds, no torch.compile, no scaling: two minutes.")
     ] = False,
     only: Annotated[str, typer.Option(help="Only models whose name contains this, such as NADE.")] = "",
     scaling: Annotated[
@@ -56,12 +56,12 @@ def measure(*, quick: bool, only: str, scaling: bool) -> dict[str, Any]:
     # Late, so that `--help` and `report` are quick and need neither JAX nor Numba.
     from ancestral.demo.report import machine as machine_name
     from ancestral.demo.report import n_cores
-    from benches import contestants, machine, models
+    from benches import contestants, machine, models, training
     from benches.check import check
     from benches.race import FULL, OPERATIONS, QUICK, race, runners
 
     threads, pace = n_cores(), QUICK if quick else FULL
-    specs = [spec for spec in models.SPECS if only.lower() in spec.name.lower()]
+    specs = [spec for spec in models.SPECS[: 3 if quick else None] if only.lower() in spec.name.lower()]
     files = [file for file in contestants.CONTESTANTS if not (quick and file == "torch_compiled")]
     results: dict[str, Any] = {
         "about": {
@@ -76,12 +76,13 @@ def measure(*, quick: bool, only: str, scaling: bool) -> dict[str, Any]:
         "races": [],
     }
     cases = len(specs) * len(OPERATIONS) * len(pace.sizes)
-    entrants = []
+    entrants = [models.prepare(spec) for spec in tqdm(specs, desc="training", unit="model")]
+    # Before the race: threads that its contestants leave behind would take part in what follows.
+    results["training"] = training.measure(threads)
+    if scaling:
+        results["scaling"] = grow(entrants, threads)
     with tqdm(total=cases, unit="case", smoothing=0) as progress:
-        for spec in specs:
-            progress.set_description(f"{spec.name}: training")
-            entrant = models.prepare(spec)
-            entrants.append(entrant)
+        for spec, entrant in zip(specs, entrants, strict=True):
             known = [contestants.load(file) for file in files]
             sides = [side for kind in known if (side := _enter(kind, entrant)) is not None]
             about = {
@@ -104,8 +105,6 @@ def measure(*, quick: bool, only: str, scaling: bool) -> dict[str, Any]:
                     found = race(field, operation, entrant, n, pace)
                     results["races"].append({"model": spec.name, "operation": operation, "n": n, "results": found})
                     progress.update()
-    if scaling:
-        results["scaling"] = grow(entrants, threads)
     # Once more: other work on the machine only takes away, so the better figure is nearer to the limit.
     results["limits"] = machine.better(results["limits"], machine.limits(threads))
     return results
@@ -163,6 +162,7 @@ def show(results: dict[str, Any]) -> None:
         print(f"\n{title}, every result\n\n{tables.threads(results, operation)}")
     for operation, title in tables.OPERATIONS.items():
         print(f"\n{title}, µs a sample, on one thread or all\n\n{tables.races(results, operation, sizes)}")
+    print(f"\nTraining\n\n{tables.training(results)}")
     print(f"\nLimits of the machine\n\n{tables.limits(results)}")
     print(f"\nShare of the limit on one thread\n\n{tables.shares(results)}")
     print(f"\n{tables.reasons(results)}")

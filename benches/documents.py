@@ -31,6 +31,7 @@ SECTIONS: dict[str, dict[str, Callable[[RESULTS], str]]] = {
     "README.md": {
         "sample": lambda results: tables.races(results, "sample", README_SIZES),
         "log_prob": lambda results: tables.races(results, "log_prob", README_SIZES),
+        "training": tables.training,
         "about": tables.about,
     },
     "docs/performance.md": {
@@ -38,6 +39,7 @@ SECTIONS: dict[str, dict[str, Callable[[RESULTS], str]]] = {
         "reasons": tables.reasons,
         "sample": lambda results: tables.races(results, "sample", _sizes(results)),
         "log_prob": lambda results: tables.races(results, "log_prob", _sizes(results)),
+        "training": tables.training,
         "limits": tables.limits,
         "shares": tables.shares,
         "samples": _scaling_samples,

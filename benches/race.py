@@ -38,8 +38,8 @@ class Pace:
     longest: float  # a call that would take so many is not made
 
 
-FULL = Pace((1, 16, 100, 1000, 10_000), fewest_rounds=3, seconds=0.3, enough=4.0, longest=12.0)
-QUICK = Pace((1, 100, 1000), fewest_rounds=2, seconds=0.05, enough=1.0, longest=2.0)
+FULL = Pace((1, 16, 100, 1000, 10_000), fewest_rounds=3, seconds=0.15, enough=1.5, longest=5.0)
+QUICK = Pace((1, 1000), fewest_rounds=2, seconds=0.05, enough=0.5, longest=1.5)
 
 
 @dataclass

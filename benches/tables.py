@@ -90,6 +90,18 @@ def threads(results: dict[str, Any], operation: str) -> str:
     return table(["model", "n", "contestant", "threads", "µs a sample", "middle half"], rows, left=4)
 
 
+def training(results: dict[str, Any]) -> str:
+    """A step of NADE's training on one thread and on all, and how many times longer torch takes."""
+    found = results["training"]["results"]
+    best = min(result["median"] for result in found if result["contestant"] != OURS)
+    rows = []
+    for result in found:
+        low, median, high = (number(result[name] * 1e3) for name in ("q1", "median", "q3"))
+        ratio = number(best / result["median"]) if result["contestant"] == OURS else NONE
+        rows.append([result["contestant"], str(result["threads"]), median, f"{low} to {high}", ratio])
+    return table(["", "threads", "ms a step", "middle half", "best torch / Rust"], rows)
+
+
 def limits(results: dict[str, Any]) -> str:
     """What the machine can do."""
     peaks = results["limits"]["peaks"]

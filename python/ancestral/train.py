@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ancestral import _arguments as arguments
 from ancestral import _checkpoint as checkpoints
 from ancestral.history import History
 from ancestral.nn._base import Autoregressive, as_events, as_size
+from ancestral.nn._nade_core import own_threads
 
 WARMUP = 0.02  # of all steps
 MAX_GRAD_NORM = 1.0  # of the gradient of the NLL per dimension
@@ -123,7 +125,7 @@ def fit(
         disable=None if progress is None else not progress,
     )
     try:
-        with bar:
+        with bar, own_threads() if module._in_core() else nullcontext():
             while not run.finished():
                 run.epoch(train_x, valid_x, bar)
                 if file is not None:

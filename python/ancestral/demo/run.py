@@ -123,6 +123,8 @@ def _one(
     model = load(file)
     print(f"  exported to {file} ({file.stat().st_size / 1e6:.1f} MB)")
 
+    if isinstance(module, NADE):
+        module.backend = "torch"  # it was trained in the core; from here on torch is what the core is held against
     with torch.inference_mode():
         by_torch = np.concatenate(
             [module.log_prob(test[i : i + 100]).double().numpy() for i in range(0, len(test), 100)]

@@ -105,6 +105,10 @@ class Autoregressive(nn.Module, ABC):
         total: Tensor = terms.flatten(1).sum(1)
         return total
 
+    def _in_core(self) -> bool:
+        """Whether `log_prob` and its gradient run in the Rust core."""
+        return False
+
     def forward(self, x: Any) -> Tensor:
         """`log_prob`, so that the module can be called, hooked and wrapped as torch users expect."""
         return self.log_prob(x)

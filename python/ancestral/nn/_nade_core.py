@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,26 @@ def takes(*tensors: Tensor) -> bool:
     """Whether the core can run with these weights: plain float32 tensors on the CPU."""
     plain = (Tensor, torch.nn.Parameter)
     return all(type(t) in plain and t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
+
+
+_threads: ContextVar[int | None] = ContextVar("threads", default=None)
+
+
+@contextmanager
+def own_threads() -> Iterator[None]:
+    """Give torch's threads to the core, and one to torch.
+
+    OpenMP's threads spin for some milliseconds after each operation, and hold the processors that the core is about
+    to use: a step on two of them takes half as long again.
+    """
+    threads = torch.get_num_threads()
+    token = _threads.set(threads)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _threads.reset(token)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -34,7 +57,7 @@ class _LogProb(torch.autograd.Function):
         step = _core.NadeStep(*weights)
         bits = np.ascontiguousarray(z.detach().to(torch.uint8).numpy())
         log_prob, probs = np.empty(len(bits)), np.empty(bits.shape, np.float32)
-        step.score(bits, log_prob, probs, torch.get_num_threads())
+        step.score(bits, log_prob, probs, _threads.get() or torch.get_num_threads())
         ctx.step, ctx.bits, ctx.probs = step, bits, probs
         return torch.from_numpy(log_prob).to(W.dtype)
 
@@ -47,5 +70,6 @@ class _LogProb(torch.autograd.Function):
         n_hidden = ctx.step.n_hidden
         Wt, c = np.empty((n_dims, n_hidden), np.float32), np.empty(n_hidden, np.float32)
         V, b = np.empty((n_dims, n_hidden), np.float32), np.empty(n_dims, np.float32)
-        ctx.step.gradient(ctx.bits, ctx.probs, scale, Wt, c, V, b, torch.get_num_threads())
+        threads = _threads.get() or torch.get_num_threads()
+        ctx.step.gradient(ctx.bits, ctx.probs, scale, Wt, c, V, b, threads)
         return None, torch.from_numpy(Wt).T, torch.from_numpy(c), torch.from_numpy(V), torch.from_numpy(b)

@@ -50,7 +50,8 @@ class NADE(OrderedBits):
     at a time, and again in the backward pass. Gradients of gradients are therefore not available.
 
     In the core a step costs about as much as four of `Model.log_prob`, on `torch.get_num_threads()` threads. Its
-    gradients are the same bits for any number of threads.
+    gradients are the same bits for any number of threads. In a loop of your own, `OMP_WAIT_POLICY=passive` in the
+    environment keeps torch's threads from spinning on the processors that the core is about to use; `fit` sees to it.
 
     References
     ----------
@@ -93,8 +94,11 @@ class NADE(OrderedBits):
     def extra_repr(self) -> str:
         return f"{self.n_dims}, n_hidden={self.n_hidden}" + ("" if self.order is None else ", order=...")
 
+    def _in_core(self) -> bool:
+        return self.backend != "torch" and _nade_core.takes(self.W, self.c, self.V, self.b)
+
     def log_prob(self, x: Any) -> Tensor:
-        if self.backend == "torch" or not _nade_core.takes(self.W, self.c, self.V, self.b):
+        if not self._in_core():
             return super().log_prob(x)
         x = self._checked(x)
         z = x if self._steps is None else x[:, self._steps]
