@@ -15,6 +15,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING
 
 from ancestral._core import FormatError
+from ancestral.estimate import Estimate
 from ancestral.model import Model, load
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __version__: str
 
 __all__ = [
+    "Estimate",
     "FormatError",
     "History",
     "Model",

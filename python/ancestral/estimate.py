@@ -1,0 +1,28 @@
+"""Estimate: a number found by sampling, and how far it may be off."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Estimate(NamedTuple):
+    """A Monte Carlo estimate, or an array of them for batched queries.
+
+    `standard_error` is that of `value`, 0 where `value` is exact; `n_samples` is how many samples it rests on.
+    """
+
+    value: NDArray[np.float64] | float
+    standard_error: NDArray[np.float64] | float
+    n_samples: NDArray[np.int64] | int
+
+    def interval(self, sigmas: float = 1.96) -> tuple[NDArray[np.float64] | float, NDArray[np.float64] | float]:
+        """(value − sigmas · standard_error, value + sigmas · standard_error): by default the 95 % interval."""
+        return self.value - sigmas * self.standard_error, self.value + sigmas * self.standard_error
+
+    def __str__(self) -> str:
+        if np.ndim(self.value):
+            return repr(self)
+        return f"{self.value:.6g} ± {self.standard_error:.2g}"
