@@ -38,6 +38,19 @@ def integer(name: str, value: object, low: int, high: int) -> int:
     return number
 
 
+def real(name: str, value: object, low: float, high: float) -> float:
+    """A finite number within [low, high]."""
+    try:
+        if isinstance(value, (bool, np.bool_, str)):
+            raise TypeError
+        number = float(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); wanted a number") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name} is {number}; wanted a number from {low:g} to {high:g}")
+    return number
+
+
 def seed(rng: Rng) -> int:
     """The 64-bit seed of an `rng` argument (as in Scientific Python's SPEC 7).
 

@@ -31,22 +31,45 @@ class Model:
     def n_params(self) -> int: ...
     @property
     def order(self) -> list[int] | None: ...
+    @property
+    def feature_shape(self) -> list[int] | None: ...
     def score(
         self,
         x: NDArray[np.uint8],
-        log_prob: NDArray[np.float64] | None,
-        conditionals: NDArray[np.float32] | None,
         threads: int,
         progress: Callable[[int], Any] | None,
+        *,
+        log_prob: NDArray[np.float64] | None = None,
+        conditionals: NDArray[np.float32] | None = None,
+        surprise: NDArray[np.float32] | None = None,
+        features: NDArray[np.float32] | None = None,
+        n_steps: int | None = None,
     ) -> None: ...
     def draw(
         self,
         x: NDArray[np.uint8],
-        log_prob: NDArray[np.float64] | None,
         seed: int,
         start: int,
         threads: int,
         progress: Callable[[int], Any] | None,
+        *,
+        log_prob: NDArray[np.float64] | None = None,
+        temperature: float = 1.0,
+    ) -> None: ...
+    def restrict(
+        self,
+        low: NDArray[np.uint8],
+        high: NDArray[np.uint8] | None,
+        log_weight: NDArray[np.float64],
+        seed: int,
+        start: int,
+        first_path: int,
+        n_paths: int,
+        threads: int,
+        progress: Callable[[int], Any] | None,
+        *,
+        x: NDArray[np.uint8] | None = None,
+        log_prob: NDArray[np.float64] | None = None,
     ) -> None: ...
 
 @final

@@ -40,7 +40,7 @@ class Scoring(Handle):
         result = arguments.output("out", out, (len(values),), np.float64, avoid=values)
         n_threads = arguments.threads(threads)
         with reporting(progress, len(values), "log_prob") as report:
-            self._inner.score(values, result, None, n_threads, report)
+            self._inner.score(values, n_threads, report, log_prob=result)
         return result
 
     def conditionals(
@@ -60,5 +60,25 @@ class Scoring(Handle):
         result = arguments.output("out", out, shape, np.float32, avoid=values)
         n_threads = arguments.threads(threads)
         with reporting(progress, len(values), "conditionals") as report:
-            self._inner.score(values, None, result, n_threads, report)
+            self._inner.score(values, n_threads, report, conditionals=result)
+        return result
+
+    def surprise(
+        self,
+        x: ArrayLike | torch.Tensor,
+        *,
+        threads: int | None = None,
+        progress: Progress = None,
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """−log p(x_i | x_<i) of every dimension, in nats: float32, shaped as `x`.
+
+        They sum to −log p(x). Seen as a picture, it shows where an event is not what the model expects. `x` and errors
+        as for `log_prob`.
+        """
+        values = arguments.events(x, self.event_shape, self.n_classes)
+        result = arguments.output("out", out, values.shape, np.float32, avoid=values)
+        n_threads = arguments.threads(threads)
+        with reporting(progress, len(values), "surprise") as report:
+            self._inner.score(values, n_threads, report, surprise=result)
         return result

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::atomic::AtomicBool};
 
 use ancestral_core::{
-    block::{Block, Outputs, Room},
+    block::{Block, Outputs, Room, Task},
     checkpoint::{Checkpoint, Tensor},
     driver::{Draw, Driver, Score},
     kernels::Isa,
@@ -77,10 +77,11 @@ fn walk(
 ) {
     let stop = AtomicBool::new(false);
     let mut log_prob = vec![0.0; len];
-    let outputs = Outputs { x, log_prob: Some(&mut log_prob), conditionals: None };
-    let mut block = Block::new(isa, model.event(), driver, (0, len), outputs, &mut memory.0, &stop);
+    let outputs = Outputs { x, log_prob: Some(&mut log_prob), ..Outputs::default() };
+    let task = Task { isa, event: model.event(), driver, n_steps: model.event().n_dims(), stop: &stop };
+    let mut block = Block::new(&task, (0, len), outputs, &mut memory.0).expect("no decoder");
     model.walk(&mut block, &mut memory.1).expect("weights are small");
-    block.finish();
+    block.finish().expect("no decoder");
 }
 
 fn walks(c: &mut Criterion) {
@@ -99,7 +100,7 @@ fn walks(c: &mut Criterion) {
             group.sample_size(10);
             for len in [1, model.block_len()] {
                 let mut x = vec![0; len * model.event().n_dims()];
-                let draw = Draw { seed: 0, start: 0 };
+                let draw = Draw::new(0, 0);
                 group.throughput(Throughput::Elements(len as u64)); // samples
                 group.bench_function(BenchmarkId::new("sample", len), |b| {
                     b.iter(|| walk(isa, &**model, Driver::Decide(&draw), len, Some(&mut x), &mut memory));

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{
-    driver::{Decide, Driver},
+    driver::{Decide, Decoder, Driver},
     error::Error,
     event::Event,
     head::{self, Categorical},
-    kernels::{Isa, LANES, Pack, flat},
+    kernels::{Isa, LANES, Pack, flat, flat_mut},
 };
 
 /// Slices of the caller's arrays; a missing one is not wanted.
@@ -17,22 +17,45 @@ pub struct Outputs<'a> {
     pub x: Option<&'a mut [u8]>,
     /// Log-probabilities in nats, one a sample.
     pub log_prob: Option<&'a mut [f64]>,
+    /// log ∏ p(S_i | x_<i) over the sets that values were drawn within, in nats, one a sample.
+    pub log_weight: Option<&'a mut [f64]>,
     /// Probabilities, `n_dims` × `n_conditionals` a sample.
     pub conditionals: Option<&'a mut [f32]>,
+    /// −log p(x_i | x_<i) in nats, `n_dims` a sample.
+    pub surprise: Option<&'a mut [f32]>,
+    /// Hidden units, as many a sample as [`crate::model::Model::feature_shape`] says.
+    pub features: Option<&'a mut [f32]>,
 }
 
 impl<'a> Outputs<'a> {
-    /// Splits off the outputs of the first `len` samples.
-    pub fn split_off(&mut self, len: usize, event: &Event) -> Self {
+    /// Splits off the outputs of the first `len` samples, of which each has so many features.
+    pub fn split_off(&mut self, len: usize, event: &Event, n_features: usize) -> Self {
         fn front<'a, T>(rest: &mut Option<&'a mut [T]>, len: usize) -> Option<&'a mut [T]> {
             rest.as_mut().map(|rest| rest.split_off_mut(..len).expect("as many as the batch has samples"))
         }
         Self {
             x: front(&mut self.x, len * event.n_dims()),
             log_prob: front(&mut self.log_prob, len),
+            log_weight: front(&mut self.log_weight, len),
             conditionals: front(&mut self.conditionals, len * event.n_dims() * event.n_conditionals()),
+            surprise: front(&mut self.surprise, len * event.n_dims()),
+            features: front(&mut self.features, len * n_features),
         }
     }
+}
+
+/// What all blocks of a batch have in common.
+pub struct Task<'a> {
+    /// The instruction set to run on.
+    pub isa: Isa,
+    /// The space of the samples.
+    pub event: &'a Event,
+    /// Decides their values.
+    pub driver: Driver<'a>,
+    /// Steps to walk.
+    pub n_steps: usize,
+    /// Set when the caller has asked to stop.
+    pub stop: &'a AtomicBool,
 }
 
 /// Memory of a worker for the blocks it walks.
@@ -41,6 +64,17 @@ pub struct Room {
     field: Vec<Pack>,
     x: Vec<u8>,
     weights: Vec<Pack>,
+    /// A row of the field, to be worked on.
+    row: Vec<Pack>,
+    fixed: Vec<bool>,
+    proposal: Vec<f32>,
+}
+
+/// Where a block's values come from.
+enum Source<'a> {
+    Data,
+    Rule(&'a dyn Decide),
+    Decoder(Box<dyn Decoder + 'a>),
 }
 
 /// A block of samples, all at the same step of the walk.
@@ -49,80 +83,126 @@ pub struct Block<'a> {
     pub isa: Isa,
     /// Samples in the block.
     pub len: usize,
-    /// Bernoulli head: `packs` packs a sample, thresholds as the walk begins (unless the values are given) and logits as it
-    /// ends, in the model's order.
+    /// Steps to walk; what a model leaves beyond them is not looked at.
+    pub n_steps: usize,
+    /// Bernoulli head: `packs` packs a sample, thresholds as the walk begins (unless the values are given or decoded) and
+    /// logits as it ends, in the model's order.
     pub field: &'a mut [Pack],
     /// Values, `n_dims` a sample, in the model's order: those of the data where they are given, else zero as the walk
     /// begins.
     pub x: &'a mut [u8],
     event: &'a Event,
-    decide: Option<&'a dyn Decide>,
+    source: Source<'a>,
     first: usize,
     weights: &'a mut [Pack],
+    row: &'a mut Vec<Pack>,
+    fixed: &'a mut Vec<bool>,
+    proposal: &'a mut Vec<f32>,
     out: Outputs<'a>,
     stop: &'a AtomicBool,
 }
 
 impl<'a> Block<'a> {
     /// The block of samples `first` to `first + len` − 1, its thresholds asked of the driver.
+    ///
+    /// # Errors
+    /// Those of a decoder.
     pub fn new(
-        isa: Isa,
-        event: &'a Event,
-        driver: Driver<'a>,
+        task: &Task<'a>,
         (first, len): (usize, usize),
         out: Outputs<'a>,
         room: &'a mut Room,
-        stop: &'a AtomicBool,
-    ) -> Self {
+    ) -> Result<Self, Error> {
+        let &Task { isa, event, driver, n_steps, stop } = task;
         let bernoulli = event.n_classes() == 2;
         let packs = if bernoulli { event.n_dims().div_ceil(LANES) } else { 0 };
-        room.field.resize(len * packs, Pack::ZERO);
-        room.weights.resize(event.n_classes().div_ceil(LANES), Pack::ZERO);
-        room.x.clear();
-        room.x.resize(len * event.n_dims(), 0);
-        let decide = match driver {
+        let Room { field, x, weights, row, fixed, proposal } = room;
+        field.resize(len * packs, Pack::ZERO);
+        weights.resize(event.n_classes().div_ceil(LANES), Pack::ZERO);
+        x.clear();
+        x.resize(len * event.n_dims(), 0);
+        let source = match driver {
             Driver::Score(score) => {
-                for (sample, x) in room.x.chunks_exact_mut(event.n_dims()).enumerate() {
+                for (sample, x) in x.chunks_exact_mut(event.n_dims()).enumerate() {
                     score.values(first + sample, x);
                 }
-                None
+                Source::Data
             }
             Driver::Decide(decide) => {
-                for (sample, thresholds) in room.field.chunks_exact_mut(packs.max(1)).enumerate() {
+                for (sample, thresholds) in field.chunks_exact_mut(packs.max(1)).enumerate() {
                     decide.thresholds(isa, first + sample, thresholds);
                 }
-                Some(decide)
+                Source::Rule(decide)
             }
+            Driver::Decode(decode) => Source::Decoder(decode.decoder(first)?),
         };
-        let (field, x, weights) = (&mut room.field, &mut room.x, &mut room.weights);
-        Self { isa, len, field, x, event, decide, first, weights, out, stop }
+        Ok(Self { isa, len, n_steps, field, x, event, source, first, weights, row, fixed, proposal, out, stop })
     }
 
     /// Teacher forcing: `x` is given, and the field holds nothing as the walk begins.
     pub fn given(&self) -> bool {
-        self.decide.is_none()
+        matches!(self.source, Source::Data)
+    }
+
+    /// Each value is told once its logit is known, turn by turn ([`crate::model::Model::turn`]), and there are no thresholds.
+    pub fn decoded(&self) -> bool {
+        matches!(self.source, Source::Decoder(_))
+    }
+
+    /// Bernoulli head, decoded values: one sample's value at this step.
+    pub fn decode(&mut self, sample: usize, step: usize, logit: f32) -> u8 {
+        let Source::Decoder(decoder) = &mut self.source else { unreachable!("only decoded values are asked for") };
+        let value = decoder.bit(self.isa, (sample, step), logit);
+        self.x[sample * self.event.n_dims() + step] = value;
+        value
     }
 
     /// Categorical head: finds one sample's value at this step, and books its probability.
     pub fn choose(&mut self, sample: usize, step: usize, logits: &[f32]) -> u8 {
-        let conditional = Categorical::new(self.isa, logits, self.weights);
-        let x = &mut self.x[sample * self.event.n_dims() + step];
-        if let Some(decide) = self.decide {
-            *x = decide.choose(self.first + sample, step, &conditional);
-        }
-        let value = *x;
-        if let Some(log_prob) = &mut self.out.log_prob {
-            if step == 0 {
-                log_prob[sample] = 0.0;
+        let at = sample * self.event.n_dims() + step;
+        let mut proposed = None;
+        if let Source::Rule(decide) = self.source {
+            self.proposal.clear();
+            self.proposal.extend_from_slice(logits);
+            if decide.propose(self.first + sample, step, self.proposal) {
+                let proposal = Categorical::new(self.isa, self.proposal, self.weights);
+                let value = proposal.quantile(decide.uniform(self.first + sample, step));
+                proposed = Some((value, proposal.log_normalizer()));
             }
-            log_prob[sample] += conditional.log_prob(value);
+        }
+        let conditional = Categorical::new(self.isa, logits, self.weights);
+        self.x[at] = match (&mut self.source, proposed) {
+            (_, Some((value, _))) => value,
+            (Source::Data, _) => self.x[at],
+            (Source::Rule(decide), _) => conditional.quantile(decide.uniform(self.first + sample, step)),
+            (Source::Decoder(decoder), _) => decoder.class((sample, step), &conditional),
+        };
+        let value = self.x[at];
+        for (sums, term) in [
+            (&mut self.out.log_prob, conditional.log_prob(value)),
+            (&mut self.out.log_weight, proposed.map_or(0.0, |(_, log_set)| log_set - conditional.log_normalizer())),
+        ] {
+            if let Some(sums) = sums {
+                sums[sample] = term + if step == 0 { 0.0 } else { sums[sample] };
+            }
+        }
+        let place = sample * self.event.n_dims() + self.event.dim(step);
+        if let Some(surprise) = &mut self.out.surprise {
+            surprise[place] = -conditional.log_prob(value) as f32;
         }
         if let Some(conditionals) = &mut self.out.conditionals {
             let n = self.event.n_classes();
-            let at = (sample * self.event.n_dims() + self.event.dim(step)) * n;
-            conditionals[at..][..n].iter_mut().zip(conditional.probs()).for_each(|(out, p)| *out = p);
+            conditionals[place * n..][..n].iter_mut().zip(conditional.probs()).for_each(|(out, p)| *out = p);
         }
         value
+    }
+
+    /// One sample's values up to `n_steps`, and where its features are to be written, if they are wanted.
+    pub fn features(&mut self, sample: usize) -> Option<(&[u8], &mut [f32])> {
+        let all = self.out.features.as_mut()?;
+        let n_features = all.len() / self.len;
+        let x = &self.x[sample * self.event.n_dims()..][..self.n_steps];
+        Some((x, &mut all[sample * n_features..][..n_features]))
     }
 
     /// Whether the caller has asked to stop; to be asked now and then in a long walk.
@@ -135,27 +215,58 @@ impl<'a> Block<'a> {
         Error::Overflow { sample: self.first + sample }
     }
 
-    /// After the walk: turns logits into the probabilities asked for, and hands out all results in the event's order.
-    pub fn finish(mut self) {
-        let n_dims = self.event.n_dims();
-        let packs = n_dims.div_ceil(LANES);
+    /// After the walk: turns logits into what was asked for, and hands out all results in the event's order.
+    ///
+    /// # Errors
+    /// Those of a decoder.
+    pub fn finish(mut self) -> Result<(), Error> {
         if self.event.n_classes() == 2 {
-            let rows = self.field.chunks_exact_mut(packs).zip(self.x.chunks_exact(n_dims));
-            for (sample, (logits, x)) in rows.enumerate() {
-                if let Some(log_prob) = &mut self.out.log_prob {
-                    log_prob[sample] = head::bernoulli_log_prob(self.isa, logits, x);
-                }
-                if let Some(conditionals) = &mut self.out.conditionals {
-                    head::bernoulli_probs(self.isa, logits);
-                    let out = &mut conditionals[sample * n_dims..][..n_dims];
-                    to_event_order(self.event, &flat(logits)[..n_dims], out);
-                }
+            for sample in 0..self.len {
+                self.finish_bernoulli(sample);
             }
         }
+        let n_dims = self.event.n_dims();
         if let Some(out) = &mut self.out.x {
             for (x, out) in self.x.chunks_exact(n_dims).zip(out.chunks_exact_mut(n_dims)) {
                 to_event_order(self.event, x, out);
             }
+        }
+        if let Source::Decoder(decoder) = self.source { decoder.finish() } else { Ok(()) }
+    }
+
+    /// What follows from one sample's logits.
+    fn finish_bernoulli(&mut self, sample: usize) {
+        let n_dims = self.event.n_dims();
+        let packs = n_dims.div_ceil(LANES);
+        let logits = &self.field[sample * packs..][..packs];
+        let x = &self.x[sample * n_dims..][..n_dims];
+        if let Some(log_prob) = &mut self.out.log_prob {
+            log_prob[sample] = head::bernoulli_log_prob(self.isa, logits, x);
+        }
+        if let (Some(log_weight), Source::Rule(decide)) = (&mut self.out.log_weight, &self.source) {
+            self.row.clear();
+            self.row.extend_from_slice(logits);
+            self.fixed.resize(n_dims, false);
+            decide.fixed(self.first + sample, self.fixed);
+            for ((logit, &fixed), &x) in flat_mut(self.row).iter_mut().zip(&*self.fixed).zip(x) {
+                if !fixed {
+                    // log p = 0
+                    *logit = if x == 1 { f32::INFINITY } else { f32::NEG_INFINITY };
+                }
+            }
+            log_weight[sample] = head::bernoulli_log_prob(self.isa, self.row, x);
+        }
+        if let Some(surprise) = &mut self.out.surprise {
+            self.row.clear();
+            self.row.extend_from_slice(logits);
+            head::bernoulli_surprise(self.isa, self.row, x);
+            to_event_order(self.event, &flat(self.row)[..n_dims], &mut surprise[sample * n_dims..][..n_dims]);
+        }
+        if let Some(conditionals) = &mut self.out.conditionals {
+            self.row.clear();
+            self.row.extend_from_slice(logits);
+            head::bernoulli_probs(self.isa, self.row);
+            to_event_order(self.event, &flat(self.row)[..n_dims], &mut conditionals[sample * n_dims..][..n_dims]);
         }
     }
 }

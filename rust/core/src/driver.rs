@@ -1,14 +1,20 @@
 //! Who decides x_i: the other party of the walk.
 //!
-//! With a Bernoulli head every rule here is known before the conditional: x_i = 1 exactly where the logit exceeds a
-//! threshold. One kernel a model then serves them all; data need none, and no comparison either.
+//! With a Bernoulli head most rules here are known before the conditional: x_i = 1 exactly where the logit exceeds a
+//! threshold. One kernel a model then serves them all; data need none, and no comparison either. Only a decoder must see each
+//! conditional before it can tell the value.
+
+mod allowed;
+mod draw;
+
+pub use allowed::{Allowed, Restrict};
+pub use draw::Draw;
 
 use crate::{
     error::Error,
     event::Event,
     head::Categorical,
     kernels::{Isa, Pack},
-    philox,
 };
 
 /// Who decides the values of a batch's samples.
@@ -16,16 +22,49 @@ use crate::{
 pub enum Driver<'a> {
     /// Teacher forcing: the values are those of the data, and known before the walk.
     Score(&'a Score<'a>),
-    /// Values that come about step by step.
+    /// Values that come about step by step, by a rule known beforehand.
     Decide(&'a dyn Decide),
+    /// Values that come about step by step, each told once its conditional is known.
+    Decode(&'a dyn Decode),
 }
 
 /// Decides values step by step.
 pub trait Decide: Sync {
     /// Bernoulli head: writes the thresholds of one sample's steps.
     fn thresholds(&self, isa: Isa, sample: usize, out: &mut [Pack]);
-    /// Categorical head: the value at a step.
-    fn choose(&self, sample: usize, step: usize, conditional: &Categorical) -> u8;
+    /// Categorical head: what picks the value at a step, between 0 and 1.
+    fn uniform(&self, sample: usize, step: usize) -> f64;
+    /// Categorical head: turns the logits at a step into those that the value is drawn from; whether they differ.
+    fn propose(&self, _sample: usize, _step: usize, _logits: &mut [f32]) -> bool {
+        false
+    }
+    /// Bernoulli head: marks those of one sample's steps whose value is given rather than drawn.
+    fn fixed(&self, _sample: usize, out: &mut [bool]) {
+        out.fill(false);
+    }
+}
+
+/// Makes a [`Decoder`] for each block.
+pub trait Decode: Sync {
+    /// For the block of samples from `first` on.
+    ///
+    /// # Errors
+    /// Those of whatever holds the values.
+    fn decoder(&self, first: usize) -> Result<Box<dyn Decoder + '_>, Error>;
+}
+
+/// Tells values one after the other: a turn of steps of each sample of a block, then the next turn
+/// ([`crate::model::Model::turn`]).
+pub trait Decoder {
+    /// Bernoulli head: the value where this is the logit. `sample` counts from the block's first.
+    fn bit(&mut self, isa: Isa, at: (usize, usize), logit: f32) -> u8;
+    /// Categorical head: the value where this is the conditional.
+    fn class(&mut self, at: (usize, usize), conditional: &Categorical<'_>) -> u8;
+    /// After the last value.
+    ///
+    /// # Errors
+    /// If what was decoded was not what an encoder wrote.
+    fn finish(self: Box<Self>) -> Result<(), Error>;
 }
 
 /// Teacher forcing on a batch of data.
@@ -62,23 +101,5 @@ impl<'a> Score<'a> {
         }
         // Checked when the batch came; this is for a caller who changes x meanwhile.
         out.iter_mut().for_each(|value| *value = (*value).min((self.event.n_classes() - 1) as u8));
-    }
-}
-
-/// Ancestral sampling: the values are drawn with the uniforms of (seed, start + sample, step).
-pub struct Draw {
-    /// The seed of all draws.
-    pub seed: u64,
-    /// Index of the batch's first sample.
-    pub start: u64,
-}
-
-impl Decide for Draw {
-    fn thresholds(&self, isa: Isa, sample: usize, out: &mut [Pack]) {
-        philox::logits_of_uniforms(isa, self.seed, self.start + sample as u64, out);
-    }
-
-    fn choose(&self, sample: usize, step: usize, conditional: &Categorical) -> u8 {
-        conditional.quantile(philox::uniform(self.seed, self.start + sample as u64, step))
     }
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use crate::{
-    block::{Block, Outputs, Room},
+    block::{Block, Outputs, Room, Task},
     driver::Driver,
     error::Error,
     kernels::Isa,
@@ -45,6 +45,8 @@ pub struct Batch<'a> {
     pub n: usize,
     /// Decides their values.
     pub driver: Driver<'a>,
+    /// Steps to walk; `None` for all. What the outputs hold of later ones has no meaning.
+    pub n_steps: Option<usize>,
     /// Where the results go; each slice as long as `n` samples need.
     pub outputs: Outputs<'a>,
     /// Threads to use; 0 for as many as this process has processors. They are counted only if the batch is worth more than
@@ -72,6 +74,9 @@ pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> 
     let done = AtomicUsize::new(0);
     let first_error = Mutex::new(None);
     let queue = Mutex::new((0, batch.outputs));
+    let n_steps = batch.n_steps.unwrap_or(usize::MAX).min(model.event().n_dims());
+    let n_features = model.feature_shape().map_or(0, |shape| shape.iter().product());
+    let task = Task { isa, event: model.event(), driver: batch.driver, n_steps, stop: &stop };
 
     let work = || {
         let (mut room, mut scratch) = (Room::default(), Scratch::default());
@@ -80,18 +85,20 @@ pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> 
                 let (next, outputs) = &mut *queue.lock().unwrap_or_else(PoisonError::into_inner);
                 let (first, len) = (*next, block_len.min(n - *next));
                 *next += len;
-                (first, len, outputs.split_off(len, model.event()))
+                (first, len, outputs.split_off(len, task.event, n_features))
             };
             if len == 0 {
                 break;
             }
-            let mut block = Block::new(isa, model.event(), batch.driver, (first, len), out, &mut room, &stop);
-            if let Err(error) = model.walk(&mut block, &mut scratch) {
+            let walked = Block::new(&task, (first, len), out, &mut room).and_then(|mut block| {
+                model.walk(&mut block, &mut scratch)?;
+                block.finish()
+            });
+            if let Err(error) = walked {
                 first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 stop.store(true, Ordering::Relaxed);
                 break;
             }
-            block.finish();
             done.fetch_add(len, Ordering::Relaxed);
         }
     };

@@ -18,6 +18,14 @@ pub enum Error {
         /// Classes of the model.
         n_classes: usize,
     },
+    /// A set of allowed values with no value in it.
+    #[error("no value is allowed at row {row}, dimension {dim}")]
+    Empty {
+        /// Its row in the batch.
+        row: usize,
+        /// Its flat dimension.
+        dim: usize,
+    },
     /// The weights take the activations out of the range of f32.
     #[error("the activations overflow float32 at sample {sample}: the model's weights are too large")]
     Overflow {

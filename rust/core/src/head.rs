@@ -83,6 +83,35 @@ impl Kernel for BernoulliProbs<'_> {
     }
 }
 
+/// −log p(x_i | x_<i) of one sample's dimensions, in nats, in place of their logits.
+pub fn bernoulli_surprise(isa: Isa, logits: &mut [Pack], x: &[u8]) {
+    isa.run(BernoulliSurprise { logits, x });
+}
+
+struct BernoulliSurprise<'a> {
+    logits: &'a mut [Pack],
+    x: &'a [u8],
+}
+
+impl Kernel for BernoulliSurprise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        for (pack, x) in self.logits.iter_mut().zip(self.x.chunks(LANES)) {
+            let mut signs = [0; LANES];
+            signs.iter_mut().zip(x).for_each(|(sign, &x)| *sign = u32::from(x) << 31);
+            let s = l.float(l.xor_u(l.bits(l.load(pack)), l.load_u(&signs)));
+            let odds = math::exp(l, math::neg(l, math::abs(l, s)));
+            let factor = l.add(l.splat(1.0), odds);
+            // softplus(s), with what 1 + e^−|s| loses to rounding added to the logarithm.
+            let lost = l.sub(odds, l.sub(factor, l.splat(1.0)));
+            let log = l.add(math::ln(l, factor), lost);
+            l.store(pack, l.add(l.max(s, l.splat(0.0)), log));
+        }
+    }
+}
+
 /// A categorical distribution: p(k) = e^(logit_k) / Σ_j e^(logit_j).
 pub struct Categorical<'a> {
     logits: &'a [f32],
@@ -112,6 +141,11 @@ impl<'a> Categorical<'a> {
     /// log p(k), in nats.
     pub fn log_prob(&self, k: u8) -> f64 {
         f64::from(self.logits[usize::from(k)]) - self.log_normalizer
+    }
+
+    /// ln Σ_j e^(logit_j).
+    pub fn log_normalizer(&self) -> f64 {
+        self.log_normalizer
     }
 
     /// Every p(k).

@@ -23,6 +23,13 @@ pub trait Model: Send + Sync {
     fn cost(&self) -> usize;
     /// Samples a block at which the walk is at its best.
     fn block_len(&self) -> usize;
+    /// Shape of one sample's features, if the model has any: hidden units that tell what it has seen.
+    fn feature_shape(&self) -> Option<Vec<usize>> {
+        None
+    }
+    /// Where values are decoded: the end of the turn that begins at this step. A block's first sample takes all steps of a turn,
+    /// then the second one does, and so on. Part of the format of what is encoded.
+    fn turn(&self, step: usize) -> usize;
     /// Walks the dimensions of a block in the model's order: supplies each conditional, and is told the value.
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error>;
 }

@@ -6,27 +6,24 @@ use pyo3::{exceptions::PyValueError, prelude::*};
 /// Borrows an array to write to, unless it is read-only or already borrowed.
 pub fn writable<'py, T: Element>(
     name: &str,
-    array: Option<&Bound<'py, PyArrayDyn<T>>>,
-) -> PyResult<Option<PyReadwriteArrayDyn<'py, T>>> {
-    array
-        .map(|array| array.try_readwrite().map_err(|error| PyValueError::new_err(format!("{name}: {error}"))))
-        .transpose()
+    array: &Bound<'py, PyArrayDyn<T>>,
+) -> PyResult<PyReadwriteArrayDyn<'py, T>> {
+    array.try_readwrite().map_err(|error| PyValueError::new_err(format!("{name}: {error}")))
 }
 
 /// The values of a contiguous array, which must be this many.
 pub fn slice_mut<'a, T: Element>(
     name: &str,
-    array: &'a mut Option<PyReadwriteArrayDyn<'_, T>>,
+    array: &'a mut PyReadwriteArrayDyn<'_, T>,
     len: usize,
-) -> PyResult<Option<&'a mut [T]>> {
-    let Some(array) = array else { return Ok(None) };
+) -> PyResult<&'a mut [T]> {
     let found = array.len();
     if !array.is_c_contiguous() {
         return Err(not_contiguous(name));
     }
     let slice = array.as_slice_mut().map_err(|_| not_contiguous(name))?;
     if found == len {
-        Ok(Some(slice))
+        Ok(slice)
     } else {
         Err(PyValueError::new_err(format!("{name} has {found} values; wanted {len}")))
     }

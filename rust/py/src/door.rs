@@ -19,7 +19,7 @@ pub fn raise(error: Error) -> PyErr {
     let message = error.to_string();
     match error {
         Error::Format(_) => FormatError::new_err(message),
-        Error::Support { .. } => PyValueError::new_err(message),
+        Error::Support { .. } | Error::Empty { .. } => PyValueError::new_err(message),
         Error::Overflow { .. } => PyOverflowError::new_err(message),
         Error::Isa { .. } | Error::Threads { .. } => PyRuntimeError::new_err(message),
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),

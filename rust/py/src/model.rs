@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use ancestral_core::{
     block::Outputs,
     checkpoint::{self, Checkpoint, Tensor},
-    driver::{Draw, Driver, Score},
+    driver::{Allowed, Draw, Driver, Restrict, Score},
     engine::Batch,
     model, models,
 };
-use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArrayMethods};
+use numpy::{Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArrayMethods};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
 
 use crate::{
@@ -31,16 +31,24 @@ impl Model {
         Ok(Self { checkpoint, model })
     }
 
-    /// Walks as many samples as `n_values` values make, and fills the arrays.
-    fn run(&self, py: Python<'_>, driver: Driver<'_>, n: usize, arrays: Arrays<'_>, call: Call) -> PyResult<()> {
-        let Arrays { mut x, mut log_prob, mut conditionals } = arrays;
+    /// Walks `n` samples, and fills the arrays.
+    fn run(&self, py: Python<'_>, driver: Driver<'_>, n: usize, mut arrays: Arrays<'_>, call: Call) -> PyResult<()> {
         let event = self.model.event();
+        let n_features = self.model.feature_shape().map_or(0, |shape| shape.iter().product());
         let outputs = Outputs {
-            x: slice_mut("x", &mut x, n * event.n_dims())?,
-            log_prob: slice_mut("log_prob", &mut log_prob, n)?,
-            conditionals: slice_mut("conditionals", &mut conditionals, n * event.n_dims() * event.n_conditionals())?,
+            x: wanted("x", &mut arrays.x, n * event.n_dims())?,
+            log_prob: wanted("log_prob", &mut arrays.log_prob, n)?,
+            log_weight: wanted("log_weight", &mut arrays.log_weight, n)?,
+            conditionals: wanted(
+                "conditionals",
+                &mut arrays.conditionals,
+                n * event.n_dims() * event.n_conditionals(),
+            )?,
+            surprise: wanted("surprise", &mut arrays.surprise, n * event.n_dims())?,
+            features: wanted("features", &mut arrays.features, n * n_features)?,
         };
-        walk(py, &*self.model, Batch { n, driver, outputs, threads: call.threads }, call.progress)
+        let Call { n_steps, threads, progress } = call;
+        walk(py, &*self.model, Batch { n, driver, n_steps, outputs, threads }, progress)
     }
 
     fn rows(&self, values: usize) -> PyResult<usize> {
@@ -58,11 +66,32 @@ impl Model {
 struct Arrays<'py> {
     x: Option<PyReadwriteArrayDyn<'py, u8>>,
     log_prob: Option<PyReadwriteArrayDyn<'py, f64>>,
+    log_weight: Option<PyReadwriteArrayDyn<'py, f64>>,
     conditionals: Option<PyReadwriteArrayDyn<'py, f32>>,
+    surprise: Option<PyReadwriteArrayDyn<'py, f32>>,
+    features: Option<PyReadwriteArrayDyn<'py, f32>>,
+}
+
+/// Borrows an array that may be missing.
+fn borrow<'py, T: Element>(
+    name: &str,
+    array: Option<&Bound<'py, PyArrayDyn<T>>>,
+) -> PyResult<Option<PyReadwriteArrayDyn<'py, T>>> {
+    array.map(|array| writable(name, array)).transpose()
+}
+
+/// The values of an array that may be missing.
+fn wanted<'a, T: Element>(
+    name: &str,
+    array: &'a mut Option<PyReadwriteArrayDyn<'_, T>>,
+    len: usize,
+) -> PyResult<Option<&'a mut [T]>> {
+    array.as_mut().map(|array| slice_mut(name, array, len)).transpose()
 }
 
 /// How to run.
 struct Call {
+    n_steps: Option<usize>,
     threads: usize,
     progress: Option<Py<PyAny>>,
 }
@@ -135,46 +164,111 @@ impl Model {
         self.model.event().order().map(<[u32]>::to_vec)
     }
 
-    /// Fills `log_prob` and `conditionals`, where given, for the rows of `x`.
+    /// Shape of one sample's features; None where the model has none.
+    #[getter]
+    fn feature_shape(&self) -> Option<Vec<usize>> {
+        self.model.feature_shape()
+    }
+
+    /// Fills the arrays that are given for the rows of `x`, walking `n_steps` steps.
+    #[pyo3(signature = (x, threads, progress, *, log_prob=None, conditionals=None, surprise=None, features=None, n_steps=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn score(
         &self,
         py: Python<'_>,
         x: &Bound<'_, PyArrayDyn<u8>>,
-        log_prob: Option<&Bound<'_, PyArrayDyn<f64>>>,
-        conditionals: Option<&Bound<'_, PyArrayDyn<f32>>>,
         threads: usize,
         progress: Option<Py<PyAny>>,
+        log_prob: Option<&Bound<'_, PyArrayDyn<f64>>>,
+        conditionals: Option<&Bound<'_, PyArrayDyn<f32>>>,
+        surprise: Option<&Bound<'_, PyArrayDyn<f32>>>,
+        features: Option<&Bound<'_, PyArrayDyn<f32>>>,
+        n_steps: Option<usize>,
     ) -> PyResult<()> {
         let x = x.try_readonly().map_err(|error| PyValueError::new_err(format!("x: {error}")))?;
         let values = slice("x", &x, x.len())?;
         let arrays = Arrays {
-            x: None,
-            log_prob: writable("log_prob", log_prob)?,
-            conditionals: writable("conditionals", conditionals)?,
+            log_prob: borrow("log_prob", log_prob)?,
+            conditionals: borrow("conditionals", conditionals)?,
+            surprise: borrow("surprise", surprise)?,
+            features: borrow("features", features)?,
+            ..Arrays::default()
         };
         let n = self.rows(values.len())?;
         let score = py.detach(|| Score::new(self.model.event(), values)).map_err(raise)?;
-        self.run(py, Driver::Score(&score), n, arrays, Call { threads, progress })
+        self.run(py, Driver::Score(&score), n, arrays, Call { n_steps, threads, progress })
     }
 
     /// Fills `x`, and `log_prob` where given, with the draws `start`, `start + 1`, … of this seed.
+    #[pyo3(signature = (x, seed, start, threads, progress, *, log_prob=None, temperature=1.0))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn draw(
         &self,
         py: Python<'_>,
         x: &Bound<'_, PyArrayDyn<u8>>,
-        log_prob: Option<&Bound<'_, PyArrayDyn<f64>>>,
         seed: u64,
         start: u64,
         threads: usize,
         progress: Option<Py<PyAny>>,
+        log_prob: Option<&Bound<'_, PyArrayDyn<f64>>>,
+        temperature: f32,
     ) -> PyResult<()> {
         let n = self.rows(x.len())?;
         if start.checked_add(n as u64).is_none() {
             return Err(PyValueError::new_err(format!("start is {start}; the last index would not fit 64 bits")));
         }
         let arrays =
-            Arrays { x: writable("x", Some(x))?, log_prob: writable("log_prob", log_prob)?, conditionals: None };
-        self.run(py, Driver::Decide(&Draw { seed, start }), n, arrays, Call { threads, progress })
+            Arrays { x: Some(writable("x", x)?), log_prob: borrow("log_prob", log_prob)?, ..Arrays::default() };
+        let draw = Draw { seed, start, temperature };
+        self.run(py, Driver::Decide(&draw), n, arrays, Call { n_steps: None, threads, progress })
+    }
+
+    /// Draws `n_paths` paths for each row of sets, from index (`start` + row, `first_path`) on, and fills `log_weight` and,
+    /// where given, `x` and `log_prob`. The sets are `low` to `high` (rows, `n_dims`); or, without `high`, those marked in `low`
+    /// (rows, `n_dims`, `n_classes`). Without `x` and `log_prob` the walk ends with the last restricted step.
+    #[pyo3(signature = (low, high, log_weight, seed, start, first_path, n_paths, threads, progress, *, x=None, log_prob=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn restrict(
+        &self,
+        py: Python<'_>,
+        low: PyReadonlyArrayDyn<'_, u8>,
+        high: Option<PyReadonlyArrayDyn<'_, u8>>,
+        log_weight: &Bound<'_, PyArrayDyn<f64>>,
+        seed: u64,
+        start: u64,
+        first_path: u64,
+        n_paths: usize,
+        threads: usize,
+        progress: Option<Py<PyAny>>,
+        x: Option<&Bound<'_, PyArrayDyn<u8>>>,
+        log_prob: Option<&Bound<'_, PyArrayDyn<f64>>>,
+    ) -> PyResult<()> {
+        let event = self.model.event();
+        let low = slice("low", &low, low.len())?;
+        let (allowed, rows) = match &high {
+            Some(high) => {
+                let rows = self.rows(low.len())?;
+                (Allowed::Range { low, high: slice("high", high, low.len())? }, rows)
+            }
+            None => (Allowed::Sets(low), self.rows(low.len() / event.n_classes())?),
+        };
+        let n = log_weight.len();
+        let last = (start.checked_add(rows as u64)).zip(first_path.checked_add(n_paths as u64));
+        let fits = last.is_some_and(|(row, path)| row <= 1 << 32 && path <= 1 << 32);
+        if rows.checked_mul(n_paths) != Some(n) || !fits {
+            let message =
+                format!("{rows} rows from {start} with {n_paths} paths from {first_path} make no {n} samples");
+            return Err(PyValueError::new_err(message));
+        }
+        let arrays = Arrays {
+            x: borrow("x", x)?,
+            log_prob: borrow("log_prob", log_prob)?,
+            log_weight: Some(writable("log_weight", log_weight)?),
+            ..Arrays::default()
+        };
+        let restrict = py.detach(|| Restrict::new(event, allowed, (seed, start), (first_path, n_paths)));
+        let restrict = restrict.map_err(raise)?;
+        let n_steps = (x.is_none() && log_prob.is_none()).then(|| restrict.n_steps());
+        self.run(py, Driver::Decide(&restrict), n, arrays, Call { n_steps, threads, progress })
     }
 }

@@ -62,14 +62,14 @@ impl NadeStep {
         let n_dims = self.nade.event().n_dims();
         let n = log_prob.len();
         let x = slice("x", &x, n * n_dims)?;
-        let (mut log_prob, mut probs) = (writable("log_prob", Some(log_prob))?, writable("probs", Some(probs))?);
+        let (mut log_prob, mut probs) = (writable("log_prob", log_prob)?, writable("probs", probs)?);
         let outputs = Outputs {
-            x: None,
-            log_prob: slice_mut("log_prob", &mut log_prob, n)?,
-            conditionals: slice_mut("probs", &mut probs, n * n_dims)?,
+            log_prob: Some(slice_mut("log_prob", &mut log_prob, n)?),
+            conditionals: Some(slice_mut("probs", &mut probs, n * n_dims)?),
+            ..Outputs::default()
         };
         let score = py.detach(|| Score::new(self.nade.event(), x)).map_err(raise)?;
-        walk(py, &self.nade, Batch { n, driver: Driver::Score(&score), outputs, threads }, None)
+        walk(py, &self.nade, Batch { n, driver: Driver::Score(&score), n_steps: None, outputs, threads }, None)
     }
 
     /// Fills the gradient of Σ scale · log p for rows `x` whose `probs` are those of `score`.
@@ -92,14 +92,13 @@ impl NadeStep {
             probs: slice("probs", &probs, n * n_dims)?,
             scale: slice("scale", &scale, n)?,
         };
-        let (mut w, mut c) = (writable("w", Some(w))?, writable("c", Some(c))?);
-        let (mut v, mut b) = (writable("v", Some(v))?, writable("b", Some(b))?);
-        let all = "an array that is there";
+        let (mut w, mut c) = (writable("w", w)?, writable("c", c)?);
+        let (mut v, mut b) = (writable("v", v)?, writable("b", b)?);
         let out = Gradient {
-            w: slice_mut("w", &mut w, n_dims * n_hidden)?.expect(all),
-            c: slice_mut("c", &mut c, n_hidden)?.expect(all),
-            v: slice_mut("v", &mut v, n_dims * n_hidden)?.expect(all),
-            b: slice_mut("b", &mut b, n_dims)?.expect(all),
+            w: slice_mut("w", &mut w, n_dims * n_hidden)?,
+            c: slice_mut("c", &mut c, n_hidden)?,
+            v: slice_mut("v", &mut v, n_dims * n_hidden)?,
+            b: slice_mut("b", &mut b, n_dims)?,
         };
         let threads = NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN);
         interruptible(py, None, |go_on| gradient(&self.nade, scored, out, threads, &mut || go_on(0)))

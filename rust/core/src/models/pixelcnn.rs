@@ -47,6 +47,9 @@ pub struct PixelCnn {
     event: Event,
     shape: [usize; 3],
     graph: Graph,
+    /// The last layer before the logits.
+    hidden: NodeId,
+    n_head: usize,
     logits: NodeId,
     /// What the first layer sees of each value.
     inputs: Vec<f32>,
@@ -117,11 +120,12 @@ impl PixelCnn {
             let h = graph.conv(h, next(), Mask::B, Then::Relu);
             a = graph.conv(h, next(), Mask::B, Then::Add(a));
         }
-        let h = graph.conv_of_relu(a, next(), Mask::B, Then::Relu);
-        let logits = graph.conv(h, next(), Mask::B, Then::Keep);
+        let hidden = graph.conv_of_relu(a, next(), Mask::B, Then::Relu);
+        let logits = graph.conv(hidden, next(), Mask::B, Then::Keep);
         let inputs = (0..config.n_classes).map(|value| (value as f32).mul_add(config.input_scale, config.input_shift));
         let cost = graph.n_params().saturating_mul(n_pixels);
-        Ok(Self { event, shape: config.event_shape, graph, logits, inputs: inputs.collect(), cost })
+        let (shape, n_head) = (config.event_shape, config.n_head);
+        Ok(Self { event, shape, graph, hidden, n_head, logits, inputs: inputs.collect(), cost })
     }
 }
 
@@ -148,6 +152,14 @@ impl Model for PixelCnn {
         if fit < LANES { fit } else { fit / LANES * LANES }
     }
 
+    fn feature_shape(&self) -> Option<Vec<usize>> {
+        Some(vec![self.n_head, self.shape[1], self.shape[2]])
+    }
+
+    fn turn(&self, step: usize) -> usize {
+        step + 1
+    }
+
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
         if block.given() { self.score(block, scratch) } else { self.draw(block, scratch) }
     }
@@ -159,7 +171,7 @@ impl PixelCnn {
         let [channels, height, width] = self.shape;
         let samples = 0..block.len;
         let mut state = self.graph.activations(self.graph.plan(block.len), &mut scratch.packs);
-        for y in 0..height {
+        for y in 0..height.min(block.n_steps.div_ceil(width * channels)) {
             block.check()?;
             for (x, group) in (0..width).flat_map(|x| (0..channels).map(move |group| (x, group))) {
                 let pixels = Pixels { y, x: x..x + 1, groups: group..group + 1 };
@@ -180,7 +192,7 @@ impl PixelCnn {
             let samples = first..block.len.min(first + at_once);
             let plan = Plan { in_lanes: InLanes::Sites, samples: samples.len(), span: SITES.min(width) };
             let mut state = self.graph.activations(plan, &mut scratch.packs);
-            for y in 0..height {
+            for y in 0..height.min(block.n_steps.div_ceil(width * channels)) {
                 block.check()?;
                 for x in (0..width).step_by(plan.span) {
                     let pixels = Pixels { y, x: x..width.min(x + plan.span), groups: 0..channels };
@@ -211,6 +223,26 @@ impl PixelCnn {
         }
     }
 
+    /// Writes the last layer at one pixel and group, where features are wanted.
+    fn show_features(
+        &self,
+        block: &mut Block<'_>,
+        state: &Activations<'_>,
+        samples: &Range<usize>,
+        pixels: &Pixels,
+        (x, group): (usize, usize),
+    ) {
+        let [_, height, width] = self.shape;
+        let view = self.graph.read(state, self.hidden, pixels, group);
+        for sample in samples.clone() {
+            let Some((_, out)) = block.features(sample) else { return };
+            let pixel = pixels.y * width + pixels.x.start + x;
+            for (channel, value) in (view.first_channel()..).zip(view.channels(sample - samples.start, x)) {
+                out[channel * height * width + pixel] = value;
+            }
+        }
+    }
+
     /// Books the logits at some pixels, and asks the driver for the values unless they are given.
     fn decide(
         &self,
@@ -220,9 +252,10 @@ impl PixelCnn {
         pixels: &Pixels,
         logits: &mut Vec<f32>,
     ) -> Result<(), Error> {
-        let (n_dims, given) = (self.event.n_dims(), block.given());
+        let (n_dims, given, decoded) = (self.event.n_dims(), block.given(), block.decoded());
         let stride = n_dims.div_ceil(LANES) * LANES;
         for (x, group, step) in self.steps(pixels) {
+            self.show_features(block, state, samples, pixels, (x, group));
             let view = self.graph.read(state, self.logits, pixels, group);
             for sample in samples.clone() {
                 logits.clear();
@@ -232,6 +265,9 @@ impl PixelCnn {
                 }
                 if self.event.n_classes() > 2 {
                     block.choose(sample, step, logits);
+                } else if decoded {
+                    block.decode(sample, step, logits[0]);
+                    flat_mut(block.field)[sample * stride + step] = logits[0];
                 } else {
                     let field = &mut flat_mut(block.field)[sample * stride + step];
                     if !given {

@@ -56,6 +56,11 @@ pub struct View<'s> {
 }
 
 impl View<'_> {
+    /// The group's first channel among all of the node.
+    pub fn first_channel(&self) -> usize {
+        self.group.first
+    }
+
     /// The channels of one sample, at the pixel number `x`.
     #[inline]
     pub fn channels(&self, sample: usize, x: usize) -> impl Iterator<Item = f32> {

@@ -101,10 +101,14 @@ impl Model for Fvsbn {
         ((1 << 21) / self.event.n_dims()).clamp(8, 128)
     }
 
+    fn turn(&self, step: usize) -> usize {
+        (step / LANES + 1) * LANES
+    }
+
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
         let mut events = Events::new(block.len, self.event.n_dims(), &mut scratch.indices);
         scratch.packs.resize(block.len, Pack::ZERO);
-        for at in 0..self.own.len() {
+        for at in 0..block.n_steps.div_ceil(LANES) {
             block.check()?;
             block.isa.run(Walk { model: self, block, events: &mut events, sums: &mut scratch.packs, at });
         }

@@ -141,6 +141,15 @@ impl Walk<'_, '_, '_> {
                 ones[n] = to_bits(&self.block.x[(sample + n) * n_dims + first..][..lanes]);
                 logits[n] = l.add(sums[n], within(l, own, ones[n]));
             }
+        } else if self.block.decoded() {
+            for n in 0..N {
+                for lane in 0..lanes {
+                    l.store(&mut self.sums[sample + n], l.add(sums[n], within(l, own, ones[n])));
+                    let logit = self.sums[sample + n].0[lane];
+                    ones[n] |= u16::from(self.block.decode(sample + n, first + lane, logit)) << lane;
+                }
+                logits[n] = l.add(sums[n], within(l, own, ones[n]));
+            }
         } else {
             let mut thresholds = sums;
             for (n, thresholds) in thresholds.iter_mut().enumerate() {

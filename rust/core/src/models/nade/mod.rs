@@ -7,6 +7,7 @@
 //! costs a dot product and nothing else ([`dots`], [`walk`]), and before the first one not even that ([`start`]).
 
 mod dots;
+mod features;
 pub mod gradient;
 mod hidden;
 mod start;
@@ -132,6 +133,15 @@ impl Model for Nade {
     fn block_len(&self) -> usize {
         // The hidden units of all samples should fit half of a second-level cache of 1 MiB.
         ((1 << 16) / self.n_hidden).clamp(8, 64)
+    }
+
+    fn feature_shape(&self) -> Option<Vec<usize>> {
+        Some(vec![self.n_hidden])
+    }
+
+    fn turn(&self, step: usize) -> usize {
+        // The first step belongs to no strip: its hidden units are those of all samples.
+        if step == 0 { 1 } else { (step / TILE + 1) * TILE }
     }
 
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {

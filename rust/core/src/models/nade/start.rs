@@ -34,7 +34,7 @@ impl Kernel for FirstLogits<'_> {
     }
 }
 
-/// Walks all samples up to their first one.
+/// Walks all samples up to their first one; where values are decoded, only the first step.
 pub struct Start<'a, 'b> {
     pub model: &'a Nade,
     pub block: &'a mut Block<'b>,
@@ -49,6 +49,14 @@ impl Kernel for Start<'_, '_> {
         let Self { model, block, samples } = self;
         let n_dims = model.event.n_dims();
         let logits = &model.first_logits;
+        if block.decoded() {
+            for (sample, walked) in samples.iter_mut().enumerate() {
+                walked.start = 1;
+                block.field[sample * logits.len()].0[0] = logits[0].0[0];
+                block.decode(sample, 0, logits[0].0[0]);
+            }
+            return;
+        }
         let given = block.given();
         let rows = block.field.chunks_exact_mut(logits.len()).zip(block.x.chunks_exact_mut(n_dims));
         for (sample, (field, x)) in samples.iter_mut().zip(rows) {

@@ -7,6 +7,7 @@
 use super::{
     Nade,
     dots::{TILE, dots, dots_of_two},
+    features::Features,
     hidden::Units,
     start::Start,
 };
@@ -37,10 +38,17 @@ pub fn walk(model: &Nade, block: &mut Block<'_>, scratch: &mut Scratch) -> Resul
     scratch.packs.resize(2 * model.hidden.packs() * block.len, Pack::ZERO);
     let mut samples = vec![Sample::default(); block.len];
     block.isa.run(Start { model, block, samples: &mut samples });
-    for first in (0..n_dims).step_by(TILE) {
+    for first in (0..block.n_steps).step_by(TILE) {
         block.check()?;
         let end = n_dims.min(first + TILE);
         block.isa.run(Strip { model, block, hidden: &mut scratch.packs, samples: &mut samples, first, end });
+    }
+    let Scratch { packs: segments, .. } = scratch;
+    for sample in 0..block.len {
+        let isa = block.isa;
+        if let Some((x, out)) = block.features(sample) {
+            isa.run(Features { model, x, segments, out });
+        }
     }
     Ok(())
 }
@@ -85,7 +93,9 @@ impl Kernel for Strip<'_, '_> {
 
     #[inline(always)]
     fn run<L: Lanes>(mut self, l: L) {
-        let given = self.block.given();
+        // What is drawn waits for a comparison, and meanwhile the other samples go on. What is given waits for nothing, and
+        // stays with the sample that is in the nearest cache; what is decoded has its turn.
+        let in_turn = self.block.given() || self.block.decoded();
         let end = self.end - self.first;
         for sample in (0..self.block.len).step_by(GROUP) {
             let members = GROUP.min(self.block.len - sample);
@@ -104,9 +114,7 @@ impl Kernel for Strip<'_, '_> {
                 if turns[m].row < end {
                     self.turn(l, sample + m, &mut turns[m]);
                 }
-                // What is drawn waits for a comparison, and meanwhile the other samples go on. What is given waits for
-                // nothing, and stays with the sample that is in the nearest cache.
-                if !given || turns[m].row >= end {
+                if !in_turn || turns[m].row >= end {
                     m = (m + 1) % GROUP;
                 }
             }
@@ -178,6 +186,10 @@ impl Strip<'_, '_> {
         if self.block.given() {
             return;
         }
+        if self.block.decoded() {
+            turn.row = row + self.decode(sample, &turn.logits[row..][..computed], self.first + row);
+            return;
+        }
         let window = (1 << computed) - 1;
         let (logits, thresholds) = (l.read(sixteen(&turn.logits, row)), l.read(sixteen(&turn.thresholds, row)));
         let above = u32::from(l.gt(logits, thresholds)) & window;
@@ -187,6 +199,12 @@ impl Strip<'_, '_> {
             let step = self.first + turn.row - 1;
             self.x(sample)[step] = 1;
         }
+    }
+
+    /// Decodes the values at `step` and on up to the first one; how many there are.
+    fn decode(&mut self, sample: usize, logits: &[f32], step: usize) -> usize {
+        let one = logits.iter().enumerate().position(|(i, &logit)| self.block.decode(sample, step + i, logit) == 1);
+        one.map_or(logits.len(), |at| at + 1)
     }
 
     #[inline(always)]
