@@ -16,9 +16,10 @@ from ancestral import _core
 from ancestral._files import replacing
 from ancestral.operations.sampling import Sampling
 from ancestral.operations.scoring import Scoring
+from ancestral.operations.streams import Streams
 
 
-class Model(Scoring, Sampling):
+class Model(Scoring, Sampling, Streams):
     """A trained autoregressive model p(x) = ∏ p(x_i | x_<i).
 
     Made by `ancestral.from_torch` and `ancestral.load`. A model never changes, and may be used from many threads at

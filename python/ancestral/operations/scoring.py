@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ancestral import _arguments as arguments
-from ancestral._progress import Progress, reporting
+from ancestral._progress import Progress, Report, after, reporting
 from ancestral.operations.handle import Handle
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Scoring(Handle):
         """log p(x) in nats, float64 (n,).
 
         `x` is (n, *event_shape): integers 0 to n_classes − 1 of any dtype, as an array or a torch tensor. A contiguous
-        uint8 array is not copied.
+        uint8 array is not copied; any other is converted some megabytes at a time. So a memory-mapped file of any
+        size will do.
 
         Raises TypeError and ValueError for what is no such array, OverflowError if the model's activations leave the
         range of float32.
@@ -40,8 +42,37 @@ class Scoring(Handle):
         result = arguments.output("out", out, (len(values),), np.float64, avoid=values)
         n_threads = arguments.threads(threads)
         with reporting(progress, len(values), "log_prob") as report:
-            self._inner.score(values, result, None, n_threads, report)
+            self._score(values, result, None, n_threads, report)
         return result
+
+    def log_prob_batches(
+        self, batches: Iterable[ArrayLike | torch.Tensor], *, threads: int | None = None
+    ) -> Iterator[NDArray[np.float64]]:
+        """The `log_prob` of each batch of an iterable, one after the other, as they are asked for.
+
+        The batches are arrays as `log_prob` takes, of any lengths; none is kept.
+        `np.concatenate(list(...))` of the result is the `log_prob` of all.
+
+        Raises TypeError and ValueError for `batches` and `threads` at once, and for a batch, which is named by its
+        number, when it is reached.
+        """
+        try:
+            iterator = iter(batches)
+        except TypeError:
+            raise TypeError(f"batches is a {type(batches).__name__}; wanted an iterable of arrays") from None
+        arguments.threads(threads)
+        return self._log_prob_each(iterator, threads)
+
+    def _log_prob_each(
+        self, batches: Iterator[ArrayLike | torch.Tensor], threads: int | None
+    ) -> Iterator[NDArray[np.float64]]:
+        for i, x in enumerate(batches):
+            try:
+                log_prob = self.log_prob(x, threads=threads, progress=False)
+            except (TypeError, ValueError) as error:
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(f"batches, number {i}: {error}") from None
+            yield log_prob
 
     def conditionals(
         self,
@@ -60,5 +91,29 @@ class Scoring(Handle):
         result = arguments.output("out", out, shape, np.float32, avoid=values)
         n_threads = arguments.threads(threads)
         with reporting(progress, len(values), "conditionals") as report:
-            self._inner.score(values, None, result, n_threads, report)
+            self._score(values, None, result, n_threads, report)
         return result
+
+    def _score(
+        self,
+        x: NDArray[Any],
+        log_prob: NDArray[np.float64] | None,
+        conditionals: NDArray[np.float32] | None,
+        threads: int,
+        report: Report,
+    ) -> None:
+        """Fills what is given for the rows of x: at once if the core can read x, else a copy of some rows at a time."""
+        if x.dtype == np.uint8 and x.flags.c_contiguous:
+            self._inner.score(x, log_prob, conditionals, threads, report)
+            return
+        for first in range(0, len(x), self._batch_size):
+            if report is not None:
+                report(first)
+            part = slice(first, first + self._batch_size)
+            self._inner.score(
+                arguments.as_uint8(x[part], self.n_classes, first),
+                None if log_prob is None else log_prob[part],
+                None if conditionals is None else conditionals[part],
+                threads,
+                after(first, report),
+            )
