@@ -106,12 +106,15 @@ def _from_tensor(name: str, tensor: torch.Tensor) -> NDArray[Any]:
     return array
 
 
-def events(x: Any, event_shape: tuple[int, ...], n_classes: int) -> NDArray[np.uint8]:
-    """A C-contiguous uint8 array (n, *event_shape) of anything that holds integers 0 to n_classes − 1.
+def flag(name: str, value: object) -> bool:
+    """True or False; nothing else counts as one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); wanted True or False")
+    return bool(value)
 
-    Bools, integers and floats with integral values are taken; uint8 arrays that are contiguous are not copied, and
-    their values are left to the core to check.
-    """
+
+def events(x: Any, event_shape: tuple[int, ...], n_classes: int) -> NDArray[Any]:
+    """An array (n, *event_shape) of bools, integers or floats; their values are for `as_uint8` or the core to check."""
     array = as_array("x", x)
     if array.dtype.kind not in "buif":
         raise TypeError(f"x has dtype {array.dtype}; wanted integers from 0 to {n_classes - 1}")
@@ -122,19 +125,27 @@ def events(x: Any, event_shape: tuple[int, ...], n_classes: int) -> NDArray[np.u
         shape = ", ".join(map(str, (array.size // n_dims, *event_shape)))
         hint = f"; did you mean x.reshape({shape})?" if fits else ""
         raise ValueError(f"x has shape {array.shape}; wanted ({wanted}){hint}")
-    if array.dtype not in (np.uint8, np.bool_):
-        _check_support(array, n_classes)
-    return np.ascontiguousarray(array, dtype=np.uint8)
+    return array
 
 
-def _check_support(array: NDArray[Any], n_classes: int) -> None:
-    good = (array >= 0) & (array < n_classes)
-    if array.dtype.kind == "f":
-        good &= np.floor(array) == array
+def as_uint8(rows: NDArray[Any], n_classes: int, first: int) -> NDArray[np.uint8]:
+    """Some rows of `events`, from x[first] on, as contiguous uint8.
+
+    Raises ValueError if they are not all integers 0 to n_classes − 1.
+    """
+    if rows.dtype != np.bool_:
+        _check_support(rows, n_classes, first)
+    return np.ascontiguousarray(rows, dtype=np.uint8)
+
+
+def _check_support(rows: NDArray[Any], n_classes: int, first: int) -> None:
+    good = (rows >= 0) & (rows < n_classes)
+    if rows.dtype.kind == "f":
+        good &= np.floor(rows) == rows
     if not good.all():
-        at = np.unravel_index(np.argmin(good), array.shape)
-        index = ", ".join(map(str, at))
-        raise ValueError(f"x[{index}] is {array[at]}; wanted integers from 0 to {n_classes - 1}")
+        at = np.unravel_index(np.argmin(good), rows.shape)
+        index = ", ".join(map(str, (first + at[0], *at[1:])))
+        raise ValueError(f"x[{index}] is {rows[at]}; wanted integers from 0 to {n_classes - 1}")
 
 
 def output(

@@ -17,9 +17,10 @@ from ancestral._files import replacing
 from ancestral.operations.features import Features
 from ancestral.operations.sampling import Sampling
 from ancestral.operations.scoring import Scoring
+from ancestral.operations.streams import Streams
 
 
-class Model(Scoring, Sampling, Features):
+class Model(Scoring, Sampling, Features, Streams):
     """A trained autoregressive model p(x) = ∏ p(x_i | x_<i).
 
     Made by `ancestral.from_torch` and `ancestral.load`. A model never changes, and may be used from many threads at
