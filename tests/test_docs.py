@@ -27,11 +27,11 @@ def quick_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick_fit")
-def test_the_first_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
-    names: dict[str, Any] = {}
-    exec(code, names)
+    names: dict[str, Any] = {"np": np}
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
+        exec(code, names)
     assert names["x"].shape == (10_000, 784)
     assert names["x"].dtype == np.uint8
     assert names["log_prob"].dtype == np.float64

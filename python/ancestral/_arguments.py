@@ -21,6 +21,8 @@ from ancestral import _core
 if TYPE_CHECKING:
     import torch
 
+    from ancestral.model import Model
+
 Rng: TypeAlias = "int | np.random.Generator | None"
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -148,6 +150,23 @@ def _check_support(rows: NDArray[Any], n_classes: int, first: int) -> None:
         raise ValueError(f"x[{index}] is {rows[at]}; wanted integers from 0 to {n_classes - 1}")
 
 
+def model(name: str, value: object) -> Model:
+    """A Model, and not its torch module or its file."""
+    from ancestral.model import Model  # here, since it imports this module
+
+    if not isinstance(value, Model):
+        raise TypeError(f"{name} is a {type(value).__name__}; wanted an ancestral.Model (see load, from_torch)")
+    return value
+
+
+def empty(shape: tuple[int, ...], dtype: type[Scalar], count: str = "n") -> NDArray[Scalar]:
+    """A new array; if there is no room, an error that names `count`, the argument that set its length."""
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError):  # ValueError: more than an address can count
+        raise MemoryError(f"{count} is {shape[0]}: no room for an array of shape {shape}") from None
+
+
 def output(
     name: str, out: object, shape: tuple[int, ...], dtype: type[Scalar], avoid: NDArray[Any] | None = None
 ) -> NDArray[Scalar]:
@@ -156,10 +175,7 @@ def output(
     `avoid` is an array that is read while the output is written: they must not share memory.
     """
     if out is None:
-        try:
-            return np.empty(shape, dtype)
-        except (MemoryError, ValueError):  # ValueError: more than an address can count
-            raise MemoryError(f"n is {shape[0]}: no room for an array of shape {shape}") from None
+        return empty(shape, dtype)
     wanted = f"a NumPy array of shape {shape} and dtype {np.dtype(dtype)}"
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{name} is a {type(out).__name__}; wanted {wanted}")

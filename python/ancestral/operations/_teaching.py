@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ancestral import _arguments as arguments
-from ancestral._progress import Progress, after, reporting
+from ancestral._progress import Progress, Report, after, reporting
 from ancestral.operations.handle import Handle
 
 if TYPE_CHECKING:
@@ -33,15 +33,28 @@ def teach(
     values = arguments.events(x, model.event_shape, model.n_classes)
     result = arguments.output("out", out, (len(values), *shape), dtype, avoid=values)
     n_threads = arguments.threads(threads)
-    score: Any = model._inner.score
     with reporting(progress, len(values), what) as report:
-        if values.dtype == np.uint8 and values.flags.c_contiguous:
-            score(values, n_threads, report, n_steps=n_steps, **{what: result})
-            return result
-        for first in range(0, len(values), model._batch_size):
-            if report is not None:
-                report(first)
-            part = slice(first, first + model._batch_size)
-            rows = arguments.as_uint8(values[part], model.n_classes, first)
-            score(rows, n_threads, after(first, report), n_steps=n_steps, **{what: result[part]})
+        fill(model, what, values, result, n_threads, report, n_steps)
     return result
+
+
+def fill(
+    model: Handle,
+    what: str,
+    values: NDArray[Any],
+    result: NDArray[Any],
+    threads: int,
+    report: Report,
+    n_steps: int | None = None,
+) -> None:
+    """`teach` for checked arguments: `values` of `arguments.events`, and an array for the results."""
+    score: Any = model._inner.score
+    if values.dtype == np.uint8 and values.flags.c_contiguous:
+        score(values, threads, report, n_steps=n_steps, **{what: result})
+        return
+    for first in range(0, len(values), model._batch_size):
+        if report is not None:
+            report(first)
+        part = slice(first, first + model._batch_size)
+        rows = arguments.as_uint8(values[part], model.n_classes, first)
+        score(rows, threads, after(first, report), n_steps=n_steps, **{what: result[part]})
