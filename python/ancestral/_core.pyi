@@ -6,8 +6,10 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_THREADS", "FormatError", "Model", "NadeStep", "isa"]
+__all__ = ["BLOCK_LEN", "MAX_BLOCK_LEN", "MAX_THREADS", "FormatError", "Model", "NadeStep", "isa"]
 
+BLOCK_LEN: int
+MAX_BLOCK_LEN: int
 MAX_THREADS: int
 
 class FormatError(ValueError): ...
@@ -31,6 +33,8 @@ class Model:
     def n_params(self) -> int: ...
     @property
     def order(self) -> list[int] | None: ...
+    @property
+    def sha256(self) -> bytes: ...
     @property
     def feature_shape(self) -> list[int] | None: ...
     def score(
@@ -70,6 +74,13 @@ class Model:
         *,
         x: NDArray[np.uint8] | None = None,
         log_prob: NDArray[np.float64] | None = None,
+    ) -> None: ...
+    def encode(
+        self, x: NDArray[np.uint8], block_len: int, threads: int, progress: Callable[[int], Any] | None
+    ) -> bytes: ...
+    def encoded(self, blob: bytes) -> tuple[int, int]: ...
+    def decode(
+        self, blob: bytes, first: int, x: NDArray[np.uint8], threads: int, progress: Callable[[int], Any] | None
     ) -> None: ...
 
 @final

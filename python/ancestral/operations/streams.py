@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 from collections.abc import Iterator
@@ -134,7 +133,7 @@ class Streams(Handle):
                 raise FileExistsError(f"{str(target)!r} exists; overwrite=True replaces it")
             asked = None if rng is None else arguments.seed(rng)
             request = {
-                "model": hashlib.sha256(self._inner.to_bytes()).hexdigest(),
+                "model": self._inner.sha256.hex(),
                 "ancestral": importlib.metadata.version("ancestral"),
                 "n": count,
                 "start": start,

@@ -78,7 +78,7 @@ fn walk(
     let stop = AtomicBool::new(false);
     let mut log_prob = vec![0.0; len];
     let outputs = Outputs { x, log_prob: Some(&mut log_prob), ..Outputs::default() };
-    let task = Task { isa, event: model.event(), driver, n_steps: model.event().n_dims(), stop: &stop };
+    let task = Task { isa, model, driver, n_steps: model.event().n_dims(), stop: &stop };
     let mut block = Block::new(&task, (0, len), outputs, &mut memory.0).expect("no decoder");
     model.walk(&mut block, &mut memory.1).expect("weights are small");
     block.finish().expect("no decoder");

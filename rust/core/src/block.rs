@@ -3,11 +3,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{
+    codec::{
+        coder::Encoder,
+        interval::{self, Interval, Split},
+    },
     driver::{Decide, Decoder, Driver},
     error::Error,
     event::Event,
     head::{self, Categorical},
     kernels::{Isa, LANES, Pack, flat, flat_mut},
+    model::Model,
 };
 
 /// Slices of the caller's arrays; a missing one is not wanted.
@@ -25,10 +30,12 @@ pub struct Outputs<'a> {
     pub surprise: Option<&'a mut [f32]>,
     /// Hidden units, as many a sample as [`crate::model::Model::feature_shape`] says.
     pub features: Option<&'a mut [f32]>,
+    /// Values in as few bytes as the model's probabilities allow, one list of bytes a block.
+    pub code: Option<&'a mut [Vec<u8>]>,
 }
 
 impl<'a> Outputs<'a> {
-    /// Splits off the outputs of the first `len` samples, of which each has so many features.
+    /// Splits off the outputs of the next block, of `len` samples with so many features each.
     pub fn split_off(&mut self, len: usize, event: &Event, n_features: usize) -> Self {
         fn front<'a, T>(rest: &mut Option<&'a mut [T]>, len: usize) -> Option<&'a mut [T]> {
             rest.as_mut().map(|rest| rest.split_off_mut(..len).expect("as many as the batch has samples"))
@@ -40,6 +47,7 @@ impl<'a> Outputs<'a> {
             conditionals: front(&mut self.conditionals, len * event.n_dims() * event.n_conditionals()),
             surprise: front(&mut self.surprise, len * event.n_dims()),
             features: front(&mut self.features, len * n_features),
+            code: front(&mut self.code, usize::from(len > 0)),
         }
     }
 }
@@ -48,8 +56,8 @@ impl<'a> Outputs<'a> {
 pub struct Task<'a> {
     /// The instruction set to run on.
     pub isa: Isa,
-    /// The space of the samples.
-    pub event: &'a Event,
+    /// What supplies the conditionals.
+    pub model: &'a dyn Model,
     /// Decides their values.
     pub driver: Driver<'a>,
     /// Steps to walk.
@@ -68,6 +76,8 @@ pub struct Room {
     row: Vec<Pack>,
     fixed: Vec<bool>,
     proposal: Vec<f32>,
+    splits: Vec<Split>,
+    intervals: Vec<Interval>,
 }
 
 /// Where a block's values come from.
@@ -91,6 +101,7 @@ pub struct Block<'a> {
     /// Values, `n_dims` a sample, in the model's order: those of the data where they are given, else zero as the walk
     /// begins.
     pub x: &'a mut [u8],
+    model: &'a dyn Model,
     event: &'a Event,
     source: Source<'a>,
     first: usize,
@@ -98,6 +109,9 @@ pub struct Block<'a> {
     row: &'a mut Vec<Pack>,
     fixed: &'a mut Vec<bool>,
     proposal: &'a mut Vec<f32>,
+    splits: &'a mut Vec<Split>,
+    /// Where `code` is wanted, that of each value, as `x` has them.
+    intervals: &'a mut Vec<Interval>,
     out: Outputs<'a>,
     stop: &'a AtomicBool,
 }
@@ -113,14 +127,18 @@ impl<'a> Block<'a> {
         out: Outputs<'a>,
         room: &'a mut Room,
     ) -> Result<Self, Error> {
-        let &Task { isa, event, driver, n_steps, stop } = task;
+        let &Task { isa, model, driver, n_steps, stop } = task;
+        let event = model.event();
         let bernoulli = event.n_classes() == 2;
         let packs = if bernoulli { event.n_dims().div_ceil(LANES) } else { 0 };
-        let Room { field, x, weights, row, fixed, proposal } = room;
+        let Room { field, x, weights, row, fixed, proposal, splits, intervals } = room;
         field.resize(len * packs, Pack::ZERO);
         weights.resize(event.n_classes().div_ceil(LANES), Pack::ZERO);
         x.clear();
         x.resize(len * event.n_dims(), 0);
+        if out.code.is_some() {
+            intervals.resize(len * event.n_dims(), Split::HALF.interval(0));
+        }
         let source = match driver {
             Driver::Score(score) => {
                 for (sample, x) in x.chunks_exact_mut(event.n_dims()).enumerate() {
@@ -136,7 +154,25 @@ impl<'a> Block<'a> {
             }
             Driver::Decode(decode) => Source::Decoder(decode.decoder(first)?),
         };
-        Ok(Self { isa, len, n_steps, field, x, event, source, first, weights, row, fixed, proposal, out, stop })
+        Ok(Self {
+            isa,
+            len,
+            n_steps,
+            field,
+            x,
+            model,
+            event,
+            source,
+            first,
+            weights,
+            row,
+            fixed,
+            proposal,
+            splits,
+            intervals,
+            out,
+            stop,
+        })
     }
 
     /// Teacher forcing: `x` is given, and the field holds nothing as the walk begins.
@@ -152,7 +188,7 @@ impl<'a> Block<'a> {
     /// Bernoulli head, decoded values: one sample's value at this step.
     pub fn decode(&mut self, sample: usize, step: usize, logit: f32) -> u8 {
         let Source::Decoder(decoder) = &mut self.source else { unreachable!("only decoded values are asked for") };
-        let value = decoder.bit(self.isa, (sample, step), logit);
+        let value = decoder.bit(self.isa, logit);
         self.x[sample * self.event.n_dims() + step] = value;
         value
     }
@@ -175,7 +211,7 @@ impl<'a> Block<'a> {
             (_, Some((value, _))) => value,
             (Source::Data, _) => self.x[at],
             (Source::Rule(decide), _) => conditional.quantile(decide.uniform(self.first + sample, step)),
-            (Source::Decoder(decoder), _) => decoder.class((sample, step), &conditional),
+            (Source::Decoder(decoder), _) => decoder.class(&conditional),
         };
         let value = self.x[at];
         for (sums, term) in [
@@ -185,6 +221,9 @@ impl<'a> Block<'a> {
             if let Some(sums) = sums {
                 sums[sample] = term + if step == 0 { 0.0 } else { sums[sample] };
             }
+        }
+        if self.out.code.is_some() {
+            self.intervals[at] = interval::of_class(&conditional, value);
         }
         let place = sample * self.event.n_dims() + self.event.dim(step);
         if let Some(surprise) = &mut self.out.surprise {
@@ -231,6 +270,9 @@ impl<'a> Block<'a> {
                 to_event_order(self.event, x, out);
             }
         }
+        if let Some([code]) = &mut self.out.code {
+            *code = encode(self.model, self.intervals);
+        }
         if let Source::Decoder(decoder) = self.source { decoder.finish() } else { Ok(()) }
     }
 
@@ -256,6 +298,14 @@ impl<'a> Block<'a> {
             }
             log_weight[sample] = head::bernoulli_log_prob(self.isa, self.row, x);
         }
+        if self.out.code.is_some() {
+            self.splits.resize(n_dims, Split::HALF);
+            Split::of_logits(self.isa, logits, self.splits);
+            let intervals = &mut self.intervals[sample * n_dims..][..n_dims];
+            for ((interval, split), &x) in intervals.iter_mut().zip(&*self.splits).zip(x) {
+                *interval = split.interval(x);
+            }
+        }
         if let Some(surprise) = &mut self.out.surprise {
             self.row.clear();
             self.row.extend_from_slice(logits);
@@ -269,6 +319,21 @@ impl<'a> Block<'a> {
             to_event_order(self.event, &flat(self.row)[..n_dims], &mut conditionals[sample * n_dims..][..n_dims]);
         }
     }
+}
+
+/// Codes a block's values in the order in which they are decoded: turn by turn.
+fn encode(model: &dyn Model, intervals: &[Interval]) -> Vec<u8> {
+    let n_dims = model.event().n_dims();
+    let mut encoder = Encoder::default();
+    let mut step = 0;
+    while step < n_dims {
+        let end = model.turn(step).min(n_dims);
+        for sample in intervals.chunks_exact(n_dims) {
+            sample[step..end].iter().for_each(|&interval| encoder.encode(interval));
+        }
+        step = end;
+    }
+    encoder.finish()
 }
 
 /// Moves values from the model's order to the event's.

@@ -15,6 +15,7 @@ use serde::{
     de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 
@@ -95,6 +96,11 @@ impl Checkpoint {
             tensors.insert(name.to_owned(), Tensor::new(name, view.shape().to_vec(), data)?);
         }
         Ok(Self { kind, config, tensors })
+    }
+
+    /// SHA-256 of the bytes of its file: what tells models apart.
+    pub fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(self.to_bytes()).into()
     }
 
     /// The bytes of a file: equal checkpoints give equal bytes.

@@ -56,10 +56,10 @@ pub trait Decode: Sync {
 /// Tells values one after the other: a turn of steps of each sample of a block, then the next turn
 /// ([`crate::model::Model::turn`]).
 pub trait Decoder {
-    /// Bernoulli head: the value where this is the logit. `sample` counts from the block's first.
-    fn bit(&mut self, isa: Isa, at: (usize, usize), logit: f32) -> u8;
+    /// Bernoulli head: the value where this is the logit.
+    fn bit(&mut self, isa: Isa, logit: f32) -> u8;
     /// Categorical head: the value where this is the conditional.
-    fn class(&mut self, at: (usize, usize), conditional: &Categorical<'_>) -> u8;
+    fn class(&mut self, conditional: &Categorical<'_>) -> u8;
     /// After the last value.
     ///
     /// # Errors

@@ -47,6 +47,8 @@ pub struct Batch<'a> {
     pub driver: Driver<'a>,
     /// Steps to walk; `None` for all. What the outputs hold of later ones has no meaning.
     pub n_steps: Option<usize>,
+    /// Samples a block, where they are to be coded or decoded; `None` leaves it to the model.
+    pub block_len: Option<usize>,
     /// Where the results go; each slice as long as `n` samples need.
     pub outputs: Outputs<'a>,
     /// Threads to use; 0 for as many as this process has processors. They are counted only if the batch is worth more than
@@ -69,14 +71,14 @@ pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> 
         0 => default_threads(),
         threads => threads,
     };
-    let block_len = model.block_len().min(n.div_ceil(threads)).max(1);
+    let block_len = batch.block_len.unwrap_or_else(|| model.block_len().min(n.div_ceil(threads)).max(1));
     let stop = AtomicBool::new(false);
     let done = AtomicUsize::new(0);
     let first_error = Mutex::new(None);
     let queue = Mutex::new((0, batch.outputs));
     let n_steps = batch.n_steps.unwrap_or(usize::MAX).min(model.event().n_dims());
     let n_features = model.feature_shape().map_or(0, |shape| shape.iter().product());
-    let task = Task { isa, event: model.event(), driver: batch.driver, n_steps, stop: &stop };
+    let task = Task { isa, model, driver: batch.driver, n_steps, stop: &stop };
 
     let work = || {
         let (mut room, mut scratch) = (Room::default(), Scratch::default());
@@ -85,7 +87,7 @@ pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> 
                 let (next, outputs) = &mut *queue.lock().unwrap_or_else(PoisonError::into_inner);
                 let (first, len) = (*next, block_len.min(n - *next));
                 *next += len;
-                (first, len, outputs.split_off(len, task.event, n_features))
+                (first, len, outputs.split_off(len, model.event(), n_features))
             };
             if len == 0 {
                 break;

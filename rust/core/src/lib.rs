@@ -21,12 +21,12 @@
 //! let mut x = vec![0; 2 * 1000];
 //! let outputs = Outputs { x: Some(&mut x), ..Outputs::default() };
 //! let draw = Draw::new(0, 0);
-//! engine::run(&*model, Batch { n: 1000, driver: Driver::Decide(&draw), n_steps: None, outputs, threads: 2 }, &mut |_| true)?;
+//! engine::run(&*model, Batch { n: 1000, driver: Driver::Decide(&draw), n_steps: None, block_len: None, outputs, threads: 2 }, &mut |_| true)?;
 //!
 //! let mut log_prob = vec![0.0; 1000];
 //! let outputs = Outputs { log_prob: Some(&mut log_prob), ..Outputs::default() };
 //! let score = Score::new(model.event(), &x)?;
-//! engine::run(&*model, Batch { n: 1000, driver: Driver::Score(&score), n_steps: None, outputs, threads: 2 }, &mut |_| true)?;
+//! engine::run(&*model, Batch { n: 1000, driver: Driver::Score(&score), n_steps: None, block_len: None, outputs, threads: 2 }, &mut |_| true)?;
 //! assert!(log_prob.iter().all(|&nats| nats < 0.0));
 //! # Ok::<(), ancestral_core::error::Error>(())
 //! ```

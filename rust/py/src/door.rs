@@ -12,7 +12,12 @@ use pyo3::{
     prelude::*,
 };
 
-create_exception!(ancestral, FormatError, PyValueError, "A model file, or the parts of one, is not what it should be.");
+create_exception!(
+    ancestral,
+    FormatError,
+    PyValueError,
+    "A model file, the parts of one, or a compressed file is not what it should be."
+);
 
 /// The exception of an error.
 pub fn raise(error: Error) -> PyErr {
@@ -33,11 +38,11 @@ pub fn walk(py: Python<'_>, model: &dyn Model, batch: Batch<'_>, progress: Optio
 
 /// Works without the GIL. The work calls `go_on` now and then with what is done so far, on the same thread, and ends when
 /// that returns false: `progress` or a signal handler has raised.
-pub fn interruptible(
+pub fn interruptible<T: Send>(
     py: Python<'_>,
     progress: Option<Py<PyAny>>,
-    work: impl Send + FnOnce(&mut dyn FnMut(usize) -> bool) -> Result<(), Error>,
-) -> PyResult<()> {
+    work: impl Send + FnOnce(&mut dyn FnMut(usize) -> bool) -> Result<T, Error>,
+) -> PyResult<T> {
     let mut raised = None;
     let mut go_on = |done| {
         // None: the interpreter is shutting down, and this is a daemon thread that it did not wait for.

@@ -23,6 +23,13 @@ mod _core {
     #[pymodule_export]
     const MAX_THREADS: usize = ancestral_core::engine::MAX_THREADS;
 
+    /// Rows a block of a compressed file, unless asked for otherwise.
+    #[pymodule_export]
+    const BLOCK_LEN: u32 = ancestral_core::codec::BLOCK_LEN;
+    /// The most rows that a block may have.
+    #[pymodule_export]
+    const MAX_BLOCK_LEN: u32 = ancestral_core::codec::container::MAX_BLOCK_LEN;
+
     /// The instruction set in use: "portable", "avx2" or "avx512".
     #[pyfunction]
     fn isa() -> PyResult<&'static str> {

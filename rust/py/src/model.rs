@@ -1,11 +1,15 @@
 //! `ancestral._core.Model`: arrays in, arrays filled. All checks with friendly words are in `ancestral.model`;
 //! those here keep the core safe from any caller.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::OnceLock,
+};
 
 use ancestral_core::{
     block::Outputs,
     checkpoint::{self, Checkpoint, Tensor},
+    codec::{self, container::Container},
     driver::{Allowed, Draw, Driver, Restrict, Score},
     engine::Batch,
     model, models,
@@ -15,7 +19,7 @@ use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
 
 use crate::{
     arrays::{slice, slice_mut, writable},
-    door::{raise, walk},
+    door::{interruptible, raise, walk},
 };
 
 /// A model of the core.
@@ -23,12 +27,13 @@ use crate::{
 pub struct Model {
     checkpoint: Checkpoint,
     model: Box<dyn model::Model>,
+    sha256: OnceLock<[u8; 32]>,
 }
 
 impl Model {
     fn new(checkpoint: Checkpoint) -> PyResult<Self> {
         let model = models::build(&checkpoint).map_err(raise)?;
-        Ok(Self { checkpoint, model })
+        Ok(Self { checkpoint, model, sha256: OnceLock::new() })
     }
 
     /// Walks `n` samples, and fills the arrays.
@@ -46,9 +51,22 @@ impl Model {
             )?,
             surprise: wanted("surprise", &mut arrays.surprise, n * event.n_dims())?,
             features: wanted("features", &mut arrays.features, n * n_features)?,
+            code: None,
         };
         let Call { n_steps, threads, progress } = call;
-        walk(py, &*self.model, Batch { n, driver, n_steps, outputs, threads }, progress)
+        walk(py, &*self.model, Batch { n, driver, n_steps, block_len: None, outputs, threads }, progress)
+    }
+
+    fn sha256_of_file(&self) -> [u8; 32] {
+        *self.sha256.get_or_init(|| self.checkpoint.sha256())
+    }
+
+    /// A compressed file, if this model has made it.
+    fn container<'a>(&self, blob: &'a [u8]) -> PyResult<Container<'a>> {
+        let event = self.model.event();
+        let container = Container::from_bytes(blob).map_err(raise)?;
+        container.check_model(&self.sha256_of_file(), event.n_dims(), event.n_classes()).map_err(raise)?;
+        Ok(container)
     }
 
     fn rows(&self, values: usize) -> PyResult<usize> {
@@ -164,6 +182,12 @@ impl Model {
         self.model.event().order().map(<[u32]>::to_vec)
     }
 
+    /// SHA-256 of the bytes of its file.
+    #[getter]
+    fn sha256(&self, py: Python<'_>) -> [u8; 32] {
+        py.detach(|| self.sha256_of_file())
+    }
+
     /// Shape of one sample's features; None where the model has none.
     #[getter]
     fn feature_shape(&self) -> Option<Vec<usize>> {
@@ -270,5 +294,55 @@ impl Model {
         let restrict = restrict.map_err(raise)?;
         let n_steps = (x.is_none() && log_prob.is_none()).then(|| restrict.n_steps());
         self.run(py, Driver::Decide(&restrict), n, arrays, Call { n_steps, threads, progress })
+    }
+
+    /// The rows of `x` in a compressed file of blocks of `block_len` rows.
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        x: PyReadonlyArrayDyn<'_, u8>,
+        block_len: u32,
+        threads: usize,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let values = slice("x", &x, x.len())?;
+        let n = self.rows(values.len())?;
+        let blob = interruptible(py, progress, |go_on| {
+            let score = Score::new(self.model.event(), values)?;
+            codec::encode(&*self.model, self.sha256_of_file(), &score, (n, block_len), threads, go_on)
+        })?;
+        Ok(PyBytes::new(py, &blob))
+    }
+
+    /// Rows and rows a block of a compressed file, if this model has made it.
+    fn encoded(&self, py: Python<'_>, blob: &[u8]) -> PyResult<(u64, u32)> {
+        py.detach(|| {
+            let container = self.container(blob)?;
+            Ok((container.header().n_samples, container.header().block_len))
+        })
+    }
+
+    /// Fills `x` with the rows of some blocks of a compressed file: as many as `x` has room for, from block `first` on.
+    fn decode(
+        &self,
+        py: Python<'_>,
+        blob: &[u8],
+        first: usize,
+        x: &Bound<'_, PyArrayDyn<u8>>,
+        threads: usize,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let container = self.container(blob)?;
+        let n = self.rows(x.len())?;
+        let header = container.header();
+        let blocks = first..first.saturating_add(n.div_ceil(header.block_len as usize));
+        let rows: u64 =
+            blocks.clone().map(|block| header.samples(block as u64)).map(|rows| rows.end - rows.start).sum();
+        if blocks.end > container.n_blocks() || n as u64 != rows {
+            return Err(PyValueError::new_err(format!("x has {n} rows, which are not those of blocks {blocks:?}")));
+        }
+        let mut x = writable("x", x)?;
+        let x = slice_mut("x", &mut x, n * self.model.event().n_dims())?;
+        interruptible(py, progress, |go_on| codec::decode(&*self.model, &container, blocks, x, threads, go_on))
     }
 }

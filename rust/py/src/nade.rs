@@ -69,7 +69,12 @@ impl NadeStep {
             ..Outputs::default()
         };
         let score = py.detach(|| Score::new(self.nade.event(), x)).map_err(raise)?;
-        walk(py, &self.nade, Batch { n, driver: Driver::Score(&score), n_steps: None, outputs, threads }, None)
+        walk(
+            py,
+            &self.nade,
+            Batch { n, driver: Driver::Score(&score), n_steps: None, block_len: None, outputs, threads },
+            None,
+        )
     }
 
     /// Fills the gradient of Σ scale · log p for rows `x` whose `probs` are those of `score`.

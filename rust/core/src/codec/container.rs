@@ -74,7 +74,7 @@ impl Header {
         start(block)..start(block.saturating_add(1))
     }
 
-    fn check(&self) -> Result<(), Error> {
+    pub(super) fn check(&self) -> Result<(), Error> {
         if (1..=MAX_BLOCK_LEN).contains(&self.block_len) {
             return Ok(());
         }

@@ -50,11 +50,11 @@ proptest! {
         let (mut x, mut drawn) = (vec![0; n * n_dims], vec![0.0; n]);
         let outputs = Outputs { x: Some(&mut x), log_prob: Some(&mut drawn), ..Outputs::default() };
         let driver = Driver::Decide(&Draw::new(seed, 3));
-        engine::run(&*model, Batch { n, driver, n_steps: None, outputs, threads: 1 }, &mut |_| true).unwrap();
+        engine::run(&*model, Batch { n, driver, n_steps: None, block_len: None, outputs, threads: 1 }, &mut |_| true).unwrap();
         let mut scored = vec![0.0; n];
         let outputs = Outputs { log_prob: Some(&mut scored), ..Outputs::default() };
         let score = Score::new(model.event(), &x).unwrap();
-        engine::run(&*model, Batch { n, driver: Driver::Score(&score), n_steps: None, outputs, threads: 1 }, &mut |_| true).unwrap();
+        engine::run(&*model, Batch { n, driver: Driver::Score(&score), n_steps: None, block_len: None, outputs, threads: 1 }, &mut |_| true).unwrap();
         prop_assert_eq!(&drawn, &scored);
 
         for (sample, x) in x.chunks_exact(n_dims).enumerate() {

@@ -73,7 +73,7 @@ fn draw(model: &Nade, start: u64, n: usize) -> (Vec<u8>, Vec<f64>) {
     let (mut x, mut log_prob) = (vec![0; n * model.event().n_dims()], vec![0.0; n]);
     let outputs = Outputs { x: Some(&mut x), log_prob: Some(&mut log_prob), ..Outputs::default() };
     let driver = Driver::Decide(&Draw::new(5, start));
-    engine::run(model, Batch { n, driver, n_steps: None, outputs, threads: 1 }, &mut |_| true)
+    engine::run(model, Batch { n, driver, n_steps: None, block_len: None, outputs, threads: 1 }, &mut |_| true)
         .expect("no one stops it");
     (x, log_prob)
 }
@@ -84,7 +84,7 @@ fn score(model: &Nade, x: &[u8]) -> Vec<f64> {
     let outputs = Outputs { log_prob: Some(&mut log_prob), ..Outputs::default() };
     let score = Score::new(model.event(), x).expect("zeros and ones");
     let driver = Driver::Score(&score);
-    engine::run(model, Batch { n, driver, n_steps: None, outputs, threads: 1 }, &mut |_| true)
+    engine::run(model, Batch { n, driver, n_steps: None, block_len: None, outputs, threads: 1 }, &mut |_| true)
         .expect("no one stops it");
     log_prob
 }

@@ -1,0 +1,78 @@
+"""Lossless compression, with the model's probabilities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ancestral import _arguments as arguments
+from ancestral import _core
+from ancestral._progress import Progress, reporting
+from ancestral.operations.handle import LAST_INDEX, Handle
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Compression(Handle):
+    """From data to bytes and back."""
+
+    __slots__ = ()
+
+    def encode(
+        self,
+        x: ArrayLike | torch.Tensor,
+        *,
+        block_len: int = _core.BLOCK_LEN,
+        threads: int | None = None,
+        progress: Progress = None,
+    ) -> bytes:
+        """The rows of x in about −Σ log₂ p(x) bits, by range coding: `decode` gives them back exactly.
+
+        The bytes hold the model's hash, the number of rows and a checksum for each block of `block_len` rows. Blocks
+        are coded on their own: small ones give more threads something to do and make single rows cheap to get at, large
+        ones save bytes (each costs about 12). The same rows give the same bytes, whatever the threads or the machine.
+
+        Only this very model decodes them: keep its file. `x` and errors as for `log_prob`; ValueError for a block_len
+        that is not 1 to 4096.
+        """
+        values = arguments.as_uint8(arguments.events(x, self.event_shape, self.n_classes), self.n_classes, 0)
+        rows = arguments.integer("block_len", block_len, 1, _core.MAX_BLOCK_LEN)
+        n_threads = arguments.threads(threads)
+        with reporting(progress, len(values), "encode") as report:
+            return self._inner.encode(values, rows, n_threads, report)
+
+    def decode(
+        self,
+        blob: bytes,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        threads: int | None = None,
+        progress: Progress = None,
+    ) -> NDArray[np.uint8]:
+        """The rows `start` to `stop` − 1 that `encode` was given, by default all: uint8 (n, *event_shape).
+
+        Only the blocks that these rows stand in are looked at. As in a slice, `stop` may lie beyond the last row.
+
+        Raises TypeError if `blob` is not bytes, FormatError (a ValueError) if it is not what `encode` returned, was
+        truncated or altered, or was encoded with another model.
+        """
+        if not isinstance(blob, (bytes, bytearray, memoryview)):
+            raise TypeError(f"blob is a {type(blob).__name__}; wanted the bytes that encode returned")
+        blob = bytes(blob)
+        first = arguments.integer("start", start, 0, LAST_INDEX)
+        last = LAST_INDEX if stop is None else arguments.integer("stop", stop, 0, LAST_INDEX)
+        n_threads = arguments.threads(threads)
+        n_rows, block_len = self._inner.encoded(blob)
+        last = min(last, n_rows)
+        first = min(first, last)
+        blocks = range(first // block_len, -(-last // block_len)) if first < last else range(0)
+        before = blocks.start * block_len
+        rows = max(min(blocks.stop * block_len, n_rows) - before, 0)
+        x = arguments.empty((rows, *self.event_shape), np.uint8, "blob")
+        with reporting(progress, rows, "decode") as report:
+            self._inner.decode(blob, blocks.start, x, n_threads, report)
+        return x[first - before : last - before]
