@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ancestral._core import FormatError
 from ancestral.estimate import Estimate
 from ancestral.model import Model, load
+from ancestral.operations.completion import Completion, LowSampleSizeWarning
 
 if TYPE_CHECKING:
     from ancestral import datasets, nn, plot
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
 __version__: str
 
 __all__ = [
+    "Completion",
     "Estimate",
     "FormatError",
     "History",
+    "LowSampleSizeWarning",
     "Model",
     "datasets",
     "fit",

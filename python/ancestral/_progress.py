@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 Progress: TypeAlias = "bool | Callable[[int, int], object] | None"
+Report: TypeAlias = "Callable[[int], object] | None"
+"""What the core is to call with the number of samples done."""
 
 _DELAY = 2.0
 """Seconds that a call may take before a bar appears unasked."""
@@ -35,8 +37,13 @@ class _Bar:
             self._bar.close()
 
 
+def after(done: int, report: Report) -> Report:
+    """The report of a part of a call: so many samples were done before it."""
+    return None if report is None else lambda more: report(done + more)
+
+
 @contextmanager
-def reporting(progress: Progress, total: int, description: str) -> Iterator[Callable[[int], object] | None]:
+def reporting(progress: Progress, total: int, description: str) -> Iterator[Report]:
     """What the core is to call with the number of samples done, or None.
 
     `progress` is None (a bar on stderr, if that is a terminal and the call takes long), True (a bar in any case),
