@@ -63,9 +63,8 @@ def main() -> None:
     digits = test[: args.digits]
     overall = train.mean(axis=0)
     columns = [digits]
-    print(
-        f"\n{'seen':<12}{'log p(seen)':>12}{'error':>8}{'eff. size':>11}{'unseen pixels, squared error':>31}{'by mean':>9}"
-    )
+    print(f"\n{'':<43}{'unseen pixels, squared error':>40}")
+    print(f"{'seen':<12}{'log p(seen)':>12}{'error':>8}{'eff. size':>11}{'given the seen':>31}{'mean digit':>12}")
     for name, seen in masks(np.random.default_rng(args.seed)).items():
         with warnings.catch_warnings():  # the table says it
             warnings.simplefilter("ignore", ancestral.LowSampleSizeWarning)
@@ -79,7 +78,7 @@ def main() -> None:
         size = np.median(weighted.effective_sample_size)
         print(
             f"{name:<12}{evidence.value.mean():12.2f}{np.median(evidence.standard_error):8.2f}{size:11.0f}"
-            f"{squared:31.4f}{by_mean:9.4f}"
+            f"{squared:31.4f}{by_mean:12.4f}"
         )
         columns += [np.where(seen, digits, 0.5), *drawn.x.transpose(1, 0, 2)]
 

@@ -68,7 +68,7 @@ def main() -> None:
 
     table = read_table()
     torch.manual_seed(args.seed)
-    module = PixelCNN((1, 1, N_COLUMNS), N_BINS, n_channels=64, n_blocks=6, n_head=64)
+    module = PixelCNN((1, 1, N_COLUMNS), N_BINS, n_channels=32, n_blocks=6, n_head=32)  # each column sees all before it
     began = time.perf_counter()
     history = ancestral.fit(
         module, table.reshape(-1, 1, 1, N_COLUMNS), epochs=args.epochs, batch_size=50, rng=args.seed

@@ -27,14 +27,16 @@ def quick_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick_fit")
-def test_the_first_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.filterwarnings("ignore::ancestral.LowSampleSizeWarning")
+def test_the_examples_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
     names: dict[str, Any] = {}
-    exec(code, names)
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
+        exec(code, names)
     assert names["x"].shape == (10_000, 784)
     assert names["x"].dtype == np.uint8
     assert names["log_prob"].dtype == np.float64
+    assert names["done"].x.shape == (500, 100, 784)
     np.testing.assert_array_equal(ancestral.load("nade.safetensors").log_prob(names["x"]), names["log_prob"])
 
 
