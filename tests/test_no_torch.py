@@ -28,6 +28,8 @@ x, log_prob = model.sample_and_log_prob(20, rng=0)
 assert (model.sample(20, rng=0) == x).all()
 assert (model.log_prob(x) == log_prob).all()
 assert model.conditionals(x).shape == x.shape
+assert model.entropy(20, rng=0).value == -log_prob.mean()
+assert ancestral.kl_divergence(model, model, 20).value == 0
 model.save(os.path.join(folder, "again.safetensors"))
 again = ancestral.load(os.path.join(folder, "again.safetensors"))
 assert (again.log_prob(x) == log_prob).all()
@@ -39,7 +41,7 @@ assert np.allclose(made.log_prob(np.eye(2)), 2 * np.log(0.5))
 assert not [name for name in sys.modules if name.split(".")[0] == "torch"]
 import ancestral.datasets, ancestral.plot
 assert not [name for name in sys.modules if name.split(".")[0] == "torch"]
-for name in ("fit", "nn"):
+for name in ("fit", "nn", "distributions"):
     try:
         getattr(ancestral, name)
     except ImportError as error:
@@ -101,6 +103,7 @@ def test_names(run_python: Callable[..., str]) -> None:
     script = """
     import ancestral
     public = {"load", "from_torch", "Model", "FormatError", "fit", "History", "nn", "datasets", "plot"}
+    public |= {"kl_divergence", "distributions"}
     assert public <= set(dir(ancestral)), public - set(dir(ancestral))
     assert public <= set(ancestral.__all__), public - set(ancestral.__all__)
     assert isinstance(ancestral.__version__, str)

@@ -81,6 +81,46 @@ def test_history_without_validation() -> None:
     assert [line.get_label() for line in axes.get_lines()] == ["train"]
 
 
+def test_histograms_share_bins_and_are_densities() -> None:
+    sets = {"few": [-10.0, -8.0, -8.1], "many": np.linspace(-20, -5, 1000)}
+    axes = plot.log_prob_histogram(sets, n_bins=30)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["few", "many"]
+    few, many = (patch.get_xy() for patch in axes.patches)
+    np.testing.assert_array_equal(np.unique(few[:, 0]), np.unique(many[:, 0]))
+    assert np.unique(many[:, 0]) == pytest.approx(np.linspace(-20, -5, 31))
+    for outline in (few, many):
+        x, y = outline.T
+        area = abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2  # of a polygon, by the shoelace formula
+        assert area == pytest.approx(1.0)
+    assert "nats" in axes.get_xlabel()
+
+
+def test_histogram_of_one_value() -> None:
+    assert len(plot.log_prob_histogram({"same": np.full(9, -3.0)}).patches) == 1
+
+
+@pytest.mark.parametrize(
+    ("sets", "error"),
+    [
+        ({}, ValueError),
+        ({"a": []}, ValueError),
+        ({"a": [-1.0], "b": np.zeros((2, 2))}, ValueError),
+        ({"a": [-1.0, np.nan]}, ValueError),
+        ({"a": [-np.inf]}, ValueError),
+        ([-1.0, -2.0], TypeError),
+        (np.zeros(3), TypeError),
+    ],
+)
+def test_wrong_log_probs_are_named(sets: object, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"log_probs.*: expected .* got "):
+        plot.log_prob_histogram(sets)  # type: ignore[arg-type]
+
+
+def test_wrong_number_of_bins_is_named() -> None:
+    with pytest.raises(ValueError, match="n_bins: expected at least 1, got 0"):
+        plot.log_prob_histogram({"a": [-1.0]}, n_bins=0)
+
+
 def test_draws_on_the_given_axes_and_saves_without_pyplot(tmp_path: Path) -> None:
     from matplotlib.figure import Figure
 
@@ -89,6 +129,7 @@ def test_draws_on_the_given_axes_and_saves_without_pyplot(tmp_path: Path) -> Non
     left, right = figure.subplots(1, 2)
     assert plot.image_grid(np.ones((4, 3, 3)), title="four", ax=left) is left
     assert plot.history(_history([]), ax=right) is right  # type: ignore[arg-type]
+    assert plot.log_prob_histogram({"a": [-1.0, -2.0]}, ax=right) is right
     figure.savefig(tmp_path / "both.png")
     assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
     assert left.get_title() == "four"

@@ -18,9 +18,10 @@ from ancestral._core import FormatError
 from ancestral.estimate import Estimate
 from ancestral.model import Model, load
 from ancestral.operations.completion import Completion, LowSampleSizeWarning
+from ancestral.operations.information import kl_divergence
 
 if TYPE_CHECKING:
-    from ancestral import datasets, nn, plot
+    from ancestral import datasets, distributions, nn, plot
     from ancestral.export import from_torch
     from ancestral.history import History
     from ancestral.train import fit
@@ -35,8 +36,10 @@ __all__ = [
     "LowSampleSizeWarning",
     "Model",
     "datasets",
+    "distributions",
     "fit",
     "from_torch",
+    "kl_divergence",
     "load",
     "nn",
     "plot",
@@ -46,12 +49,13 @@ __all__ = [
 _LAZY = {
     "History": "history",
     "datasets": "datasets",
+    "distributions": "distributions",
     "fit": "train",
     "from_torch": "export",
     "nn": "nn",
     "plot": "plot",
 }
-_NEED_TORCH = {"fit", "from_torch", "nn"}
+_NEED_TORCH = {"distributions", "fit", "from_torch", "nn"}
 
 
 def __getattr__(name: str) -> object:

@@ -21,6 +21,8 @@ from ancestral import _core
 if TYPE_CHECKING:
     import torch
 
+    from ancestral.model import Model
+
 Rng: TypeAlias = "int | np.random.Generator | None"
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -113,12 +115,15 @@ def _from_tensor(name: str, tensor: torch.Tensor) -> NDArray[Any]:
     return array
 
 
-def events(x: Any, event_shape: tuple[int, ...], n_classes: int) -> NDArray[np.uint8]:
-    """A C-contiguous uint8 array (n, *event_shape) of anything that holds integers 0 to n_classes − 1.
+def flag(name: str, value: object) -> bool:
+    """True or False; nothing else counts as one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); wanted True or False")
+    return bool(value)
 
-    Bools, integers and floats with integral values are taken; uint8 arrays that are contiguous are not copied, and
-    their values are left to the core to check.
-    """
+
+def events(x: Any, event_shape: tuple[int, ...], n_classes: int) -> NDArray[Any]:
+    """An array (n, *event_shape) of bools, integers or floats; their values are for `as_uint8` or the core to check."""
     array = as_array("x", x)
     if array.dtype.kind not in "buif":
         raise TypeError(f"x has dtype {array.dtype}; wanted integers from 0 to {n_classes - 1}")
@@ -129,21 +134,31 @@ def events(x: Any, event_shape: tuple[int, ...], n_classes: int) -> NDArray[np.u
         shape = ", ".join(map(str, (array.size // n_dims, *event_shape)))
         hint = f"; did you mean x.reshape({shape})?" if fits else ""
         raise ValueError(f"x has shape {array.shape}; wanted ({wanted}){hint}")
-    if array.dtype not in (np.uint8, np.bool_):
-        _check_support("x", array, n_classes)
-    return np.ascontiguousarray(array, dtype=np.uint8)
+    return array
 
 
-def _check_support(name: str, array: NDArray[Any], n_classes: int, missing: NDArray[np.bool_] | None = None) -> None:
-    good = (array >= 0) & (array < n_classes)
-    if array.dtype.kind == "f":
-        good &= np.floor(array) == array
+def as_uint8(rows: NDArray[Any], n_classes: int, first: int) -> NDArray[np.uint8]:
+    """Some rows of `events`, from x[first] on, as contiguous uint8.
+
+    Raises ValueError if they are not all integers 0 to n_classes − 1.
+    """
+    if rows.dtype != np.bool_:
+        _check_support("x", rows, n_classes, first)
+    return np.ascontiguousarray(rows, dtype=np.uint8)
+
+
+def _check_support(
+    name: str, rows: NDArray[Any], n_classes: int, first: int = 0, missing: NDArray[np.bool_] | None = None
+) -> None:
+    good = (rows >= 0) & (rows < n_classes)
+    if rows.dtype.kind == "f":
+        good &= np.floor(rows) == rows
     if missing is not None:
         good |= missing
     if not good.all():
-        at = np.unravel_index(np.argmin(good), array.shape)
-        index = ", ".join(map(str, at))
-        raise ValueError(f"{name}[{index}] is {array[at]}; wanted integers from 0 to {n_classes - 1}")
+        at = np.unravel_index(np.argmin(good), rows.shape)
+        index = ", ".join(map(str, (first + at[0], *at[1:])))
+        raise ValueError(f"{name}[{index}] is {rows[at]}; wanted integers from 0 to {n_classes - 1}")
 
 
 def evidence(
@@ -164,7 +179,7 @@ def evidence(
     missing = np.isnan(array) | (array == -1) if array.dtype.kind in "if" else np.zeros(event_shape, np.bool_)
     if isinstance(value, np.ma.MaskedArray):
         missing |= np.ma.getmaskarray(value)
-    _check_support(name, array, n_classes, missing)
+    _check_support(name, array, n_classes, missing=missing)
     return np.where(missing, 0, array).astype(np.uint8), ~missing
 
 
@@ -193,7 +208,7 @@ def partial_events(
         raise ValueError(f"observed has {len(mask)} rows, and x has {len(array)}; wanted one mask, or one a row")
     shape = (len(array) if many else len(mask), *event_shape)
     array, mask = np.broadcast_to(array, shape), np.broadcast_to(mask, shape)
-    _check_support("x", array, n_classes, ~mask)
+    _check_support("x", array, n_classes, missing=~mask)
     values = np.where(mask, array, 0).astype(np.uint8)
     n_dims = math.prod(event_shape)
     return values.reshape(len(values), n_dims), mask.reshape(len(values), n_dims), many or many_masks
@@ -214,6 +229,23 @@ def bounds(
     return clipped.reshape(len(array), math.prod(event_shape)), many
 
 
+def model(name: str, value: object) -> Model:
+    """A Model, and not its torch module or its file."""
+    from ancestral.model import Model  # here, since it imports this module
+
+    if not isinstance(value, Model):
+        raise TypeError(f"{name} is a {type(value).__name__}; wanted an ancestral.Model (see load, from_torch)")
+    return value
+
+
+def empty(shape: tuple[int, ...], dtype: type[Scalar], count: str = "n") -> NDArray[Scalar]:
+    """A new array; if there is no room, an error that names `count`, the argument that set its length."""
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError):  # ValueError: more than an address can count
+        raise MemoryError(f"{count} is {shape[0]}: no room for an array of shape {shape}") from None
+
+
 def output(
     name: str, out: object, shape: tuple[int, ...], dtype: type[Scalar], avoid: NDArray[Any] | None = None
 ) -> NDArray[Scalar]:
@@ -222,10 +254,7 @@ def output(
     `avoid` is an array that is read while the output is written: they must not share memory.
     """
     if out is None:
-        try:
-            return np.empty(shape, dtype)
-        except (MemoryError, ValueError):  # ValueError: more than an address can count
-            raise MemoryError(f"n is {shape[0]}: no room for an array of shape {shape}") from None
+        return empty(shape, dtype)
     wanted = f"a NumPy array of shape {shape} and dtype {np.dtype(dtype)}"
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{name} is a {type(out).__name__}; wanted {wanted}")

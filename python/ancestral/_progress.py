@@ -37,6 +37,12 @@ class _Bar:
             self._bar.close()
 
 
+def check(progress: object) -> None:
+    """Raises TypeError if it is no `progress` argument."""
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise TypeError(f"progress is a {type(progress).__name__}; wanted a bool, a callable or None")
+
+
 def after(done: int, report: Report) -> Report:
     """The report of a part of a call: so many samples were done before it."""
     return None if report is None else lambda more: report(done + more)
@@ -51,6 +57,7 @@ def reporting(progress: Progress, total: int, description: str) -> Iterator[Repo
 
     Raises TypeError if it is anything else.
     """
+    check(progress)
     if progress is True or (progress is None and sys.stderr is not None and sys.stderr.isatty()):
         bar = _Bar(total, description, delay=0.0 if progress else _DELAY)
         try:
@@ -58,11 +65,9 @@ def reporting(progress: Progress, total: int, description: str) -> Iterator[Repo
             bar(total)
         finally:
             bar.close()
-    elif progress is None or progress is False:
-        yield None
     elif callable(progress):
         call = progress
         yield lambda done: call(done, total)
         call(total, total)
     else:
-        raise TypeError(f"progress is a {type(progress).__name__}; wanted a bool, a callable or None")
+        yield None

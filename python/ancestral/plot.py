@@ -1,4 +1,4 @@
-"""Pictures with matplotlib: a grid of images, and the course of a training.
+"""Pictures with matplotlib: a grid of images, the course of a training, and histograms of log-probabilities.
 
 Each function draws on the Axes it is given, or on that of a new Figure, and returns the Axes: save it with
 `axes.figure.savefig("picture.png")`. pyplot and its global state are not used: any thread or server may draw.
@@ -7,6 +7,7 @@ Each function draws on the Axes it is given, or on that of a new Figure, and ret
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,6 +127,52 @@ def history(history: History, ax: Axes | None = None) -> Axes:
     ax.set_ylabel("NLL (nats per example)")
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", alpha=0.25)
+    ax.legend(frameon=False)
+    return ax
+
+
+def log_prob_histogram(log_probs: Mapping[str, ArrayLike], *, n_bins: int = 50, ax: Axes | None = None) -> Axes:
+    """Draw the densities of several sets of log-probabilities over each other, in the same bins.
+
+    Parameters
+    ----------
+    log_probs
+        In nats, each (n,), by the name that the legend gives the set:
+        `{"test": model.log_prob(test), "samples": model.sample_and_log_prob(1000)[1]}`.
+    n_bins
+        Bins from the smallest to the largest of all the values.
+    ax
+        Where to draw; on a new Figure if not given.
+
+    Raises
+    ------
+    TypeError
+        If log_probs is no mapping.
+    ValueError
+        If it is empty, a set is empty, not one-dimensional or not finite, or n_bins is not positive.
+    ImportError
+        If matplotlib is missing.
+    """
+    if not isinstance(log_probs, Mapping):
+        raise TypeError(f"log_probs: expected a mapping of names to log-probabilities, got {type(log_probs).__name__}")
+    sets = {name: np.asarray(values, dtype=np.float64) for name, values in log_probs.items()}
+    if not sets:
+        raise ValueError("log_probs: expected at least one set, got an empty mapping")
+    for name, values in sets.items():
+        if values.ndim != 1 or values.size == 0:
+            raise ValueError(f"log_probs[{name!r}]: expected shape (n,) with n at least 1, got {values.shape}")
+        if not np.isfinite(values).all():
+            raise ValueError(f"log_probs[{name!r}]: expected finite values, got {values[~np.isfinite(values)][0]}")
+    if n_bins < 1:
+        raise ValueError(f"n_bins: expected at least 1, got {n_bins}")
+    edges = np.histogram_bin_edges(np.concatenate(list(sets.values())), n_bins)
+    if ax is None:
+        ax = _new_axes(figsize=(5.0, 3.4))
+    for name, values in sets.items():
+        ax.hist(values, edges.tolist(), density=True, histtype="stepfilled", alpha=0.5, label=str(name))
+    ax.set_xlabel("log p(x) (nats)")
+    ax.set_ylabel("density (1/nats)")
+    ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     return ax
 

@@ -110,8 +110,8 @@ class Completing(Handle):
         start = arguments.integer("start", start, 0, LAST_ROW - n)
         n_threads = arguments.threads(threads)
         exact = self._is_prefix(known)
-        samples = arguments.output("x", None, (n, k, *self.event_shape), np.uint8)
-        log_weights = arguments.output("log_weights", None, (n, k), np.float64)
+        samples = arguments.empty((n, k, *self.event_shape), np.uint8)
+        log_weights = arguments.empty((n, k), np.float64)
         weights = Weights(n)
 
         with reporting(progress, n * k + int((~exact).sum()) * n_drawn, "complete") as report:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ancestral import _arguments as arguments
-from ancestral._progress import Progress, reporting
+from ancestral._progress import Progress
+from ancestral.operations._teaching import teach
 from ancestral.operations.handle import Handle
 
 if TYPE_CHECKING:
@@ -47,9 +48,4 @@ class Features(Handle):
             if len(shape) > 1:
                 raise ValueError(f"step is {step!r}; {self.kind} has features of every pixel: leave it out")
             n_steps = arguments.integer("step", step, 0, self.n_dims)
-        values = arguments.events(x, self.event_shape, self.n_classes)
-        result = arguments.output("out", out, (len(values), *shape), np.float32, avoid=values)
-        n_threads = arguments.threads(threads)
-        with reporting(progress, len(values), "features") as report:
-            self._inner.score(values, n_threads, report, features=result, n_steps=n_steps)
-        return result
+        return teach(self, "features", x, tuple(shape), np.float32, out, threads, progress, n_steps)

@@ -14,11 +14,20 @@ LAST_INDEX = 2**63
 """One past the largest index that a sample can have."""
 
 
+_BATCH_VALUES = 2**22
+_BATCH_SAMPLES = 2**16
+
+
 class Handle:
     """A model of the core, and its properties."""
 
     __slots__ = ("__weakref__", "_inner")
     _inner: _core.Model
+
+    @property
+    def _batch_size(self) -> int:
+        """Samples that a long call takes at a time, where memory is to stay small: enough to be worth a call."""
+        return max(1, min(_BATCH_VALUES // self.n_dims, _BATCH_SAMPLES))
 
     @property
     def kind(self) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ancestral import _arguments as arguments
-from ancestral._progress import Progress, reporting
+from ancestral._progress import Progress
+from ancestral.operations._teaching import teach
 from ancestral.operations.handle import Handle
 
 if TYPE_CHECKING:
@@ -31,17 +33,42 @@ class Scoring(Handle):
         """log p(x) in nats, float64 (n,).
 
         `x` is (n, *event_shape): integers 0 to n_classes − 1 of any dtype, as an array or a torch tensor. A contiguous
-        uint8 array is not copied.
+        uint8 array is not copied; any other is converted some megabytes at a time. So a memory-mapped file of any
+        size will do.
 
         Raises TypeError and ValueError for what is no such array, OverflowError if the model's activations leave the
         range of float32.
         """
-        values = arguments.events(x, self.event_shape, self.n_classes)
-        result = arguments.output("out", out, (len(values),), np.float64, avoid=values)
-        n_threads = arguments.threads(threads)
-        with reporting(progress, len(values), "log_prob") as report:
-            self._inner.score(values, n_threads, report, log_prob=result)
-        return result
+        return teach(self, "log_prob", x, (), np.float64, out, threads, progress)
+
+    def log_prob_batches(
+        self, batches: Iterable[ArrayLike | torch.Tensor], *, threads: int | None = None
+    ) -> Iterator[NDArray[np.float64]]:
+        """The `log_prob` of each batch of an iterable, one after the other, as they are asked for.
+
+        The batches are arrays as `log_prob` takes, of any lengths; none is kept.
+        `np.concatenate(list(...))` of the result is the `log_prob` of all.
+
+        Raises TypeError and ValueError for `batches` and `threads` at once, and for a batch, which is named by its
+        number, when it is reached.
+        """
+        try:
+            iterator = iter(batches)
+        except TypeError:
+            raise TypeError(f"batches is a {type(batches).__name__}; wanted an iterable of arrays") from None
+        arguments.threads(threads)
+        return self._log_prob_each(iterator, threads)
+
+    def _log_prob_each(
+        self, batches: Iterator[ArrayLike | torch.Tensor], threads: int | None
+    ) -> Iterator[NDArray[np.float64]]:
+        for i, x in enumerate(batches):
+            try:
+                log_prob = self.log_prob(x, threads=threads, progress=False)
+            except (TypeError, ValueError) as error:
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(f"batches, number {i}: {error}") from None
+            yield log_prob
 
     def conditionals(
         self,
@@ -55,13 +82,8 @@ class Scoring(Handle):
 
         Two classes: P(x_i = 1 | x_<i), shaped as `x`. More: (*x.shape, n_classes). `x` and errors as for `log_prob`.
         """
-        values = arguments.events(x, self.event_shape, self.n_classes)
-        shape = values.shape if self.n_classes == 2 else (*values.shape, self.n_classes)
-        result = arguments.output("out", out, shape, np.float32, avoid=values)
-        n_threads = arguments.threads(threads)
-        with reporting(progress, len(values), "conditionals") as report:
-            self._inner.score(values, n_threads, report, conditionals=result)
-        return result
+        shape = self.event_shape if self.n_classes == 2 else (*self.event_shape, self.n_classes)
+        return teach(self, "conditionals", x, shape, np.float32, out, threads, progress)
 
     def surprise(
         self,
@@ -76,9 +98,4 @@ class Scoring(Handle):
         They sum to −log p(x). Seen as a picture, it shows where an event is not what the model expects. `x` and errors
         as for `log_prob`.
         """
-        values = arguments.events(x, self.event_shape, self.n_classes)
-        result = arguments.output("out", out, values.shape, np.float32, avoid=values)
-        n_threads = arguments.threads(threads)
-        with reporting(progress, len(values), "surprise") as report:
-            self._inner.score(values, n_threads, report, surprise=result)
-        return result
+        return teach(self, "surprise", x, self.event_shape, np.float32, out, threads, progress)

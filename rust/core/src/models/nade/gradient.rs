@@ -25,6 +25,8 @@ use crate::{
     kernels::{Isa, LANES, Pack, flat},
 };
 
+/// Rows of V that all samples pass before the next ones come: a bit of a word for each.
+const STRIP: usize = u32::BITS as usize;
 /// Packs of hidden units that a task owns: as many chains of multiply-adds as hide the latency of one.
 const GROUP: usize = 4;
 
@@ -59,6 +61,8 @@ struct Samples<'a> {
     g: Vec<f32>,
     /// For (sample, step), its segment among those of the sample.
     segment: Vec<u32>,
+    /// For each strip of a sample, a bit for every step at which a segment begins.
+    begins: Vec<u32>,
 }
 
 /// The gradient of a few units: rows of `width` packs.
@@ -130,7 +134,18 @@ impl<'a> Samples<'a> {
                 Some(now)
             })
         });
-        Self { n_dims, x, g: g.collect(), segment: segment.collect() }
+        let begins = x.chunks_exact(n_dims).flat_map(|x| {
+            (0..n_dims).step_by(STRIP).map(|first| {
+                let begins = |i: &usize| *i == 0 || x[i - 1] == 1;
+                (first..n_dims.min(first + STRIP)).filter(begins).fold(0, |bits, i| bits | 1 << (i - first))
+            })
+        });
+        Self { n_dims, x, g: g.collect(), segment: segment.collect(), begins: begins.collect() }
+    }
+
+    /// The steps from `first`, that of a strip, at which a segment of this sample begins, as bits.
+    fn begins(&self, sample: usize, first: usize) -> u32 {
+        self.begins[sample * self.n_dims.div_ceil(STRIP) + first / STRIP]
     }
 
     /// Samples.

@@ -4,12 +4,10 @@ use std::ops::Range;
 
 use super::{
     super::{Nade, dots::TILE},
-    Part, Samples,
+    Part, STRIP, Samples,
 };
 use crate::kernels::{Kernel, Lanes, Pack};
 
-/// Rows of V that all samples of a chunk pass before the next ones come.
-const STRIP: usize = 4 * TILE;
 /// Rows of V's gradient that stay in registers.
 const ROWS: usize = 6;
 /// Packs of hidden units in a chunk's segments: a quarter of a second-level cache of 1 MiB. A sample with more is one chunk.
@@ -59,13 +57,16 @@ impl Units<'_> {
         let zeros = |rows: usize| vec![Pack::ZERO; rows * P];
         let mut part = Part { width, w: zeros(samples.n_dims), c: zeros(1), v: zeros(samples.n_dims) };
         let mut chunk = Chunk { samples: 0..0, begin: Vec::new(), h: Vec::new(), open: Vec::new(), passed: Vec::new() };
+        // These columns of V, side by side.
+        let rows: Vec<[Pack; P]> =
+            (0..samples.n_dims).map(|i| std::array::from_fn(|p| nade.tile(i / TILE)[pack + p][i % TILE])).collect();
         while chunk.advance::<P>(samples) {
             if !go_on() {
                 return None;
             }
             chunk.units::<L, P>(l, nade, samples, pack);
             for first in (0..samples.n_dims).step_by(STRIP).rev() {
-                chunk.backward::<L, P>(l, nade, samples, pack, first, &mut part.w);
+                chunk.backward::<L, P>(l, &rows, samples, first, &mut part.w);
             }
             for passed in chunk.passed.chunks_exact(P) {
                 for (c, passed) in part.c.iter_mut().zip(passed) {
@@ -122,43 +123,40 @@ impl Chunk {
     fn backward<L: Lanes, const P: usize>(
         &mut self,
         l: L,
-        nade: &Nade,
+        rows: &[[Pack; P]],
         samples: &Samples<'_>,
-        pack: usize,
         first: usize,
         w: &mut [Pack],
     ) {
-        let one = l.splat(1.0);
         let end = samples.n_dims.min(first + STRIP);
+        let rows = &rows[first..end];
         for (at, (sample, &begin)) in self.samples.clone().zip(&self.begin).enumerate() {
-            let steps = sample * samples.n_dims..sample * samples.n_dims + end;
-            let (x, g) = (&samples.x[steps.clone()], &samples.g[steps.clone()]);
-            let segment = &samples.segment[steps];
-            let (mut open, mut passed): ([L::F; P], [L::F; P]) =
-                (load(l, &self.open, at * P), load(l, &self.passed, at * P));
-            for i in (first..end).rev() {
-                let v: &[[Pack; TILE]; P] = nade.tile(i / TILE)[pack..][..P].try_into().expect("P packs");
-                let g = l.splat(g[i]);
+            let steps = sample * samples.n_dims + first..sample * samples.n_dims + end;
+            let (g, segment) = (&samples.g[steps.clone()], &samples.segment[steps]);
+            let mut open: [L::F; P] = load(l, &self.open, at * P);
+            let mut passed: [L::F; P] = load(l, &self.passed, at * P);
+            let mut begins = samples.begins(sample, first);
+            let mut to = end - first;
+            while begins != 0 {
+                let from = begins.ilog2() as usize;
+                begins ^= 1 << from;
+                open = add_rows(l, open, &g[from..to], &rows[from..to]);
+                to = from;
+                let h: [L::F; P] = load(l, &self.h, begin + segment[from] as usize * P);
                 for p in 0..P {
-                    open[p] = l.fma(g, l.load(&v[p][i % TILE]), open[p]);
-                }
-                if i > 0 && x[i - 1] == 0 {
-                    continue;
-                }
-                // The segment began at this step.
-                let h: [L::F; P] = load(l, &self.h, begin + segment[i] as usize * P);
-                for p in 0..P {
-                    passed[p] = l.fma(open[p], l.mul(h[p], l.sub(one, h[p])), passed[p]);
+                    passed[p] = l.fma(open[p], l.mul(h[p], l.sub(l.splat(1.0), h[p])), passed[p]);
                     open[p] = l.splat(0.0);
                 }
-                if i > 0 {
-                    let mut sum: [L::F; P] = load(l, w, (i - 1) * P);
+                if first + from > 0 {
+                    let row = (first + from - 1) * P;
+                    let mut sum: [L::F; P] = load(l, w, row);
                     for p in 0..P {
                         sum[p] = l.add(sum[p], passed[p]);
                     }
-                    store(l, w, (i - 1) * P, sum);
+                    store(l, w, row, sum);
                 }
             }
+            open = add_rows(l, open, &g[..to], &rows[..to]);
             store(l, &mut self.open, at * P, open);
             store(l, &mut self.passed, at * P, passed);
         }
@@ -193,6 +191,18 @@ impl Chunk {
         }
         R
     }
+}
+
+/// Adds g_i V_i for some steps, the last one first.
+#[inline(always)]
+fn add_rows<L: Lanes, const P: usize>(l: L, mut sum: [L::F; P], g: &[f32], rows: &[[Pack; P]]) -> [L::F; P] {
+    for (g, row) in g.iter().zip(rows).rev() {
+        let g = l.splat(*g);
+        for p in 0..P {
+            sum[p] = l.fma(g, l.load(&row[p]), sum[p]);
+        }
+    }
+    sum
 }
 
 /// Reads the `P` packs from `at` on.
