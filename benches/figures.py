@@ -81,7 +81,7 @@ def races(results: dict[str, Any], path: Path) -> None:
 def scaling(results: dict[str, Any], path: Path) -> None:
     """Five panels: threads, dimensions, hidden units, density, samples."""
     found = results["scaling"]
-    peak = _additions_per_microsecond(results)
+    peak = tables.additions_per_second(results) / 1e6
     figure, axes = _figure(2, 3, 10.5, 6.2)
     (threads, dims, hidden), (fvsbn, nade, samples) = axes
 
@@ -141,9 +141,3 @@ def _label(ax: Axes, x: str, y: str, title: str) -> None:
     ax.set_ylabel(y, fontsize=8, color=INK)
     ax.set_title(title, fontsize=9, color=INK)
     ax.legend(frameon=False, fontsize=8)
-
-
-def _additions_per_microsecond(results: dict[str, Any]) -> float:
-    limits = results["limits"]
-    (gflops,) = (peak["gflops"] for peak in limits["peaks"] if (peak["isa"], peak["threads"]) == (limits["isa"], 1))
-    return float(gflops) * 1e3 / 2

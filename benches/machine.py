@@ -72,9 +72,3 @@ def _taps(layer: MaskedConv2d, event_shape: tuple[int, ...]) -> int:
     weights = layer.mask.sum((0, 1)).numpy()  # free weights at each tap
     away = np.abs(np.arange(weights.shape[0]) - weights.shape[0] // 2)
     return int((weights * np.maximum(height - away, 0)[:, None] * np.maximum(width - away, 0)).sum())
-
-
-def additions_per_second(limits: dict[str, Any], threads: int) -> float:
-    """Return the most additions or multiply-adds a second; both take the same units equally long."""
-    peaks = {(peak["isa"], peak["threads"]): peak["gflops"] for peak in limits["peaks"]}
-    return float(peaks[limits["isa"], threads]) * 1e9 / 2

@@ -119,10 +119,16 @@ def limits(results: dict[str, Any]) -> str:
     return table(head, rows)
 
 
+def additions_per_second(results: dict[str, Any]) -> float:
+    """Return the most additions or multiply-adds a second on one thread; both take the same units equally long."""
+    found = results["limits"]
+    (gflops,) = (peak["gflops"] for peak in found["peaks"] if (peak["isa"], peak["threads"]) == (found["isa"], 1))
+    return float(gflops) * 1e9 / 2
+
+
 def shares(results: dict[str, Any]) -> str:
     """What the models need at least, and the share of the machine's multiply-adds that they reach on one thread."""
-    isa = results["limits"]["isa"]
-    peaks = {(peak["isa"], peak["threads"]): peak["gflops"] for peak in results["limits"]["peaks"]}
+    peak = additions_per_second(results)
     rows = []
     for model in results["models"]:
         for operation, title in OPERATIONS.items():
@@ -137,7 +143,7 @@ def shares(results: dict[str, Any]) -> str:
                 continue
             seconds, n = min(timed)
             additions = model["additions"][operation]
-            least = additions / (peaks[isa, 1] * 1e9 / 2)
+            least = additions / peak
             figures = [additions / 1e6, least * 1e6, seconds * 1e6]
             rows.append(
                 [model["name"], title.lower(), *map(number, figures), f"{n:,}", f"{100 * least / seconds:.0f} %"]

@@ -76,6 +76,15 @@ def test_history_shows_both_curves_and_the_kept_epoch() -> None:
     assert "nats" in axes.get_ylabel()
 
 
+@pytest.mark.parametrize("n", [1, 3, 20])
+def test_epochs_are_marked_at_whole_numbers(n: int) -> None:
+    epochs = list(range(1, n + 1))
+    axes = plot.history(SimpleNamespace(epochs=epochs, train_nll=epochs, valid_nll=[], best_epoch=n))  # type: ignore[arg-type]
+    ticks = axes.get_xticks()
+    assert set(ticks) & set(epochs)
+    assert all(tick.is_integer() for tick in ticks)
+
+
 def test_history_without_validation() -> None:
     axes = plot.history(_history([]))  # type: ignore[arg-type]
     assert [line.get_label() for line in axes.get_lines()] == ["train"]

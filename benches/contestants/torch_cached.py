@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from ancestral.demo.torch_samplers import cached
-from ancestral.nn import Autoregressive
-from benches.contestants import Contestant, Task, Unsupported
+from benches.contestants import Task, Unsupported
+from benches.contestants._torch import TorchContestant
 
 
-class TorchCached(Contestant):
+class TorchCached(TorchContestant):
     name = "torch, cached"
-
-    def __init__(self, module: Autoregressive) -> None:
-        self._module = module
-
-    def set_threads(self, threads: int) -> None:
-        torch.set_num_threads(threads)
 
     def sampler(self, n: int) -> Task:
         return Task(lambda: cached(self._module, n))

@@ -15,27 +15,25 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
 from ancestral.nn import Autoregressive
-from benches.contestants import Contestant, Task, Unsupported
+from benches.contestants import Task, Unsupported
+from benches.contestants._torch import TorchContestant
 
 FVSBN_BLOCK = 14
 NADE_BLOCK = 14
 
 
-class TorchCompiled(Contestant):
+class TorchCompiled(TorchContestant):
     """Compiled for each batch size and number of threads, before the clock starts."""
 
     name = "torch.compile"
 
     def __init__(self, module: Autoregressive) -> None:
+        super().__init__(module)
         torch._dynamo.config.recompile_limit = 64
-        self._module = module
         walks = {"FVSBN": FvsbnWalk, "NADE": NadeWalk}
         self._walk = walks[module.kind](module) if module.kind in walks else None
         # A PixelCNN of 128 channels compiles for half a minute: once for all sizes.
         self._forward = torch.compile(_forward, dynamic=self._walk is None)
-
-    def set_threads(self, threads: int) -> None:
-        torch.set_num_threads(threads)
 
     def sampler(self, n: int) -> Task:
         walk = self._walk

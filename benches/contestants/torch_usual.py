@@ -8,21 +8,15 @@ from typing import Any
 import torch
 
 from ancestral.demo.torch_samplers import usual_loop
-from ancestral.nn import Autoregressive
-from benches.contestants import Contestant, Task, Unsupported
+from benches.contestants import Task, Unsupported
+from benches.contestants._torch import TorchContestant
 
 PART_SECONDS = 0.5
 LONGEST_STEP = 2.0
 
 
-class TorchUsual(Contestant):
+class TorchUsual(TorchContestant):
     name = "torch"
-
-    def __init__(self, module: Autoregressive) -> None:
-        self._module = module
-
-    def set_threads(self, threads: int) -> None:
-        torch.set_num_threads(threads)
 
     def sampler(self, n: int) -> Task:
         """All steps cost the same: where 784 take long, some of them stand for all."""

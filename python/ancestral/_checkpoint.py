@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ancestral._files import replacing
 
 FORMAT = "ancestral.fit 1"
 
@@ -29,15 +30,8 @@ def write(file: Path, state: dict[str, Any]) -> None:
 
     `state["identity"]` says which run it is; `read` compares it.
     """
-    partial = _partial(file)
-    try:
-        with partial.open("wb") as stream:
-            torch.save({"format": FORMAT, **state}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(file, _partial(file)) as stream:
+        torch.save({"format": FORMAT, **state}, stream)
 
 
 def read(file: Path, identity: dict[str, Any]) -> dict[str, Any]:

@@ -11,24 +11,24 @@ from typing import BinaryIO
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str], temporary: Path | None = None) -> Iterator[BinaryIO]:
     """A file to write to, which takes the place of `path` when the block ends well.
 
     It is a new file in the same folder, flushed to the disk and then renamed: a reader sees the old file or the new
-    one, and after an exception or a crash the old one is untouched.
+    one, and after an exception or a crash the old one is untouched. A process that is killed leaves the new file
+    behind: to find it again, name it with `temporary`, in that folder.
 
     Raises OSError as `open` does: the folder is missing, not writable, the disk is full.
     """
     path = Path(path)
     # Of a length of its own: the longest name that a folder takes must still be writable.
-    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
-    # Not the tempfile module: its files are private to the user, ours get the permissions that `open` would give.
-    with open(temporary, "xb") as file:
-        try:
+    temporary = temporary or path.parent / f".{secrets.token_hex(8)}.tmp"
+    try:
+        # Not the tempfile module: its files are private to the user, ours get the permissions that `open` would give.
+        with open(temporary, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -111,6 +111,8 @@ def history(history: History, ax: Axes | None = None) -> Axes:
     """
     if ax is None:
         ax = _new_axes(figsize=(5.0, 3.4))
+    from matplotlib.ticker import MaxNLocator
+
     ax.plot(history.epochs, history.train_nll, color="#9aa5b1", label="train")
     if len(history.valid_nll):
         ax.plot(history.epochs, history.valid_nll, color="#1f5fa8", label="validation")
@@ -124,6 +126,7 @@ def history(history: History, ax: Axes | None = None) -> Axes:
                 label=f"kept: epoch {history.best_epoch}, {best:.2f}",
             )
     ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     ax.set_ylabel("NLL (nats per example)")
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", alpha=0.25)

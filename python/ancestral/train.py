@@ -146,10 +146,13 @@ class _Run:
         self.history = History()
         self.best = _snapshot(module)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
-        rates = {"lr": settings["lr"], "weight_decay": settings["weight_decay"]}
-        # One pass over the memory instead of ten: on a CPU that is most of a step of FVSBN or NADE.
-        fused = True if module._like().device.type == "cpu" else None
-        self.optimizer = torch.optim.AdamW(self.parameters, fused=fused, **rates)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=settings["lr"],
+            weight_decay=settings["weight_decay"],
+            # All operations in one pass over the memory: on a CPU NADE's update takes less than half as long.
+            fused=module._like().device.type == "cpu" or None,  # None: torch chooses
+        )
 
     def finished(self) -> bool:
         n, best = len(self.history.epochs), self.history.best_epoch

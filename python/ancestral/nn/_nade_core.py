@@ -40,6 +40,10 @@ def own_threads() -> Iterator[None]:
         _threads.reset(token)
 
 
+def _core_threads() -> int:
+    return _threads.get() or torch.get_num_threads()
+
+
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def log_prob(z: Tensor, W: Tensor, c: Tensor, V: Tensor, b: Tensor) -> Tensor:
     """log p of bits z (n, n_dims) in the order of the steps, in nats: (n,), differentiable in the weights."""
@@ -57,7 +61,7 @@ class _LogProb(torch.autograd.Function):
         step = _core.NadeStep(*weights)
         bits = np.ascontiguousarray(z.detach().to(torch.uint8).numpy())
         log_prob, probs = np.empty(len(bits)), np.empty(bits.shape, np.float32)
-        step.score(bits, log_prob, probs, _threads.get() or torch.get_num_threads())
+        step.score(bits, log_prob, probs, _core_threads())
         ctx.step, ctx.bits, ctx.probs = step, bits, probs
         return torch.from_numpy(log_prob).to(W.dtype)
 
@@ -70,6 +74,5 @@ class _LogProb(torch.autograd.Function):
         n_hidden = ctx.step.n_hidden
         Wt, c = np.empty((n_dims, n_hidden), np.float32), np.empty(n_hidden, np.float32)
         V, b = np.empty((n_dims, n_hidden), np.float32), np.empty(n_dims, np.float32)
-        threads = _threads.get() or torch.get_num_threads()
-        ctx.step.gradient(ctx.bits, ctx.probs, scale, Wt, c, V, b, threads)
+        ctx.step.gradient(ctx.bits, ctx.probs, scale, Wt, c, V, b, _core_threads())
         return None, torch.from_numpy(Wt).T, torch.from_numpy(c), torch.from_numpy(V), torch.from_numpy(b)

@@ -34,7 +34,6 @@ class NADE(OrderedBits):
         Number of hidden units.
     order : sequence of int, optional
         A permutation: the dimension visited at each step. Default: 0, 1, 2, ...
-
     backend : {"auto", "torch"}
         "auto" computes `log_prob` and its gradient in the Rust core where the weights are float32 on the CPU, and
         in PyTorch elsewhere; "torch" always in PyTorch. Both give the same numbers up to rounding.
@@ -49,9 +48,9 @@ class NADE(OrderedBits):
     Memory of a training step is O(batch (n_dims + n_hidden)): the hidden units are computed a few steps
     at a time, and again in the backward pass. Gradients of gradients are therefore not available.
 
-    In the core a step costs about as much as four of `Model.log_prob`, on `torch.get_num_threads()` threads. Its
-    gradients are the same bits for any number of threads. In a loop of your own, `OMP_WAIT_POLICY=passive` in the
-    environment keeps torch's threads from spinning on the processors that the core is about to use; `fit` sees to it.
+    In the core a step runs on `torch.get_num_threads()` threads. Its gradients are the same bits for any number of
+    threads. In a loop of your own, `OMP_WAIT_POLICY=passive` in the environment keeps torch's threads from spinning
+    on the processors that the core is about to use; `fit` sees to it.
 
     References
     ----------

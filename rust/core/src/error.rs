@@ -6,6 +6,9 @@ pub enum Error {
     /// A model file or its parts are not what they should be.
     #[error("{0}")]
     Format(String),
+    /// A compressed file or its parts are not what they should be.
+    #[error("{0}")]
+    Codec(String),
     /// A value outside the model's support.
     #[error("x has the value {value} at row {row}, dimension {dim}; wanted integers from 0 to {}", n_classes - 1)]
     Support {
@@ -55,5 +58,10 @@ impl Error {
     /// A [`Error::Format`].
     pub fn format(message: impl Into<String>) -> Self {
         Error::Format(message.into())
+    }
+
+    /// A [`Error::Codec`].
+    pub fn codec(message: impl Into<String>) -> Self {
+        Error::Codec(message.into())
     }
 }

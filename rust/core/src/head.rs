@@ -153,6 +153,19 @@ impl<'a> Categorical<'a> {
         self.weights.iter().map(|&weight| (f64::from(weight) / self.total) as f32)
     }
 
+    /// Classes of the distribution.
+    pub fn n_classes(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Every P(x ≤ k). It never falls, and ends with exactly 1: the weights are added in the order of their total.
+    pub fn cdf(&self) -> impl Iterator<Item = f64> {
+        self.weights.iter().scan(0.0, |sum, &weight| {
+            *sum += f64::from(weight);
+            Some(*sum / self.total)
+        })
+    }
+
     /// The smallest k with p(0) + … + p(k) > u.
     pub fn quantile(&self, u: f64) -> u8 {
         let target = u * self.total;

@@ -33,6 +33,7 @@
 
 pub mod block;
 pub mod checkpoint;
+pub mod codec;
 pub mod driver;
 pub mod engine;
 pub mod error;

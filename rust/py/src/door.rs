@@ -18,7 +18,7 @@ create_exception!(ancestral, FormatError, PyValueError, "A model file, or the pa
 pub fn raise(error: Error) -> PyErr {
     let message = error.to_string();
     match error {
-        Error::Format(_) => FormatError::new_err(message),
+        Error::Format(_) | Error::Codec(_) => FormatError::new_err(message),
         Error::Support { .. } | Error::Empty { .. } => PyValueError::new_err(message),
         Error::Overflow { .. } => PyOverflowError::new_err(message),
         Error::Isa { .. } | Error::Threads { .. } => PyRuntimeError::new_err(message),

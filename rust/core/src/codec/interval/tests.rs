@@ -1,0 +1,147 @@
+//! What intervals cost, that they leave no gap, and that they are the same everywhere.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::kernels::to_packs;
+
+/// Logits from one end of the floats to the other, dense where the probabilities are not at their limits, and no
+/// numbers.
+fn logits() -> Vec<f32> {
+    let dense = (-200_000..=200_000).map(|i| i as f32 * 1e-4);
+    let ends = [0.0, -0.0, 1e-30, 87.0, 88.0, 104.0, f32::MAX, f32::INFINITY, f32::NAN];
+    dense.chain(ends.into_iter().flat_map(|end| [end, -end])).collect()
+}
+
+fn splits(isa: Isa, logits: &[f32]) -> Vec<Split> {
+    let mut out = vec![Split::HALF; logits.len()];
+    Split::of_logits(isa, &to_packs(logits), &mut out);
+    out
+}
+
+/// Σ p log₂ (p / q), what is impossible left out.
+fn kl_bits(p: &[f64], q: &[f64]) -> f64 {
+    p.iter().zip(q).filter(|(p, _)| **p > 0.0).map(|(p, q)| p * (p / q).log2()).sum()
+}
+
+#[test]
+fn splits_have_the_same_bits_on_every_instruction_set_in_vectors_and_alone() {
+    let logits = logits();
+    let reference = splits(Isa::all()[0], &logits);
+    for isa in Isa::all() {
+        assert!(splits(isa, &logits) == reference, "{}", isa.name());
+        for (&logit, &split) in logits.iter().zip(&reference) {
+            assert_eq!(Split::of_logit(isa, logit), split, "{logit} on {}", isa.name());
+        }
+    }
+}
+
+/// Files hold what these bits made: if they change, the format's version must.
+#[test]
+fn quantized_probabilities_stay_what_they_were() {
+    let isa = Isa::get().unwrap();
+    let mut hasher = crc32fast::Hasher::new();
+    for split in splits(isa, &logits()[..400_001]) {
+        hasher.update(&split.0.to_le_bytes());
+    }
+    assert_eq!(hasher.finalize(), 4_204_197_914);
+    let logits: Vec<f32> = (0..256).map(|k| ((k * k) % 97) as f32 * 0.15).collect();
+    for isa in Isa::all() {
+        let mut room = vec![Pack::ZERO; 16];
+        let mut hasher = crc32fast::Hasher::new();
+        ends(&Categorical::new(isa, &logits, &mut room)).for_each(|end| hasher.update(&end.to_le_bytes()));
+        assert_eq!(hasher.finalize(), 1_054_911_606, "{}", isa.name());
+    }
+}
+
+#[test]
+fn the_smaller_probability_of_a_bernoulli_is_right_to_its_last_unit() {
+    let logits = logits();
+    for (&logit, split) in logits.iter().zip(splits(Isa::get().unwrap(), &logits)) {
+        let (zero, one) = (split.interval(0).width().get(), split.interval(1).width().get());
+        assert_eq!(zero + one, TOTAL);
+        if logit.is_nan() {
+            continue;
+        }
+        let smaller = 1.0 / (1.0 + f64::from(logit).abs().exp());
+        let units = (smaller * f64::from(TOTAL)).max(1.0);
+        let found = f64::from(if logit < 0.0 { one } else { zero });
+        // Half a unit from rounding, and three units in the last place of a float from σ.
+        assert!((found - units).abs() <= 0.5 + units * 1.8e-7, "{logit}: {found}, not {units}");
+        let p = [smaller, 1.0 - smaller];
+        let q = [found / f64::from(TOTAL), 1.0 - found / f64::from(TOTAL)];
+        assert!(kl_bits(&p, &q) < 1e-7, "{logit}");
+    }
+}
+
+#[test]
+fn a_quantile_of_a_bernoulli_finds_the_value_it_belongs_to() {
+    for logit in [-f32::INFINITY, -3.0, 0.0, 3.0, f32::INFINITY] {
+        let split = Split::of_logit(Isa::get().unwrap(), logit);
+        for quantile in [0, 1, split.0 - 1, split.0, TOTAL - 2, TOTAL - 1] {
+            let (x, interval) = split.at(quantile);
+            assert!(interval == split.interval(x) && interval.contains(quantile));
+            assert!(!split.interval(1 - x).contains(quantile));
+        }
+    }
+}
+
+/// The intervals of all classes, and the probabilities they stand for.
+fn intervals(logits: &[f32]) -> (Vec<Interval>, Vec<f64>) {
+    let mut room = vec![Pack::ZERO; logits.len().div_ceil(LANES)];
+    let distribution = Categorical::new(Isa::get().unwrap(), logits, &mut room);
+    let intervals: Vec<_> = (0..logits.len()).map(|k| of_class(&distribution, k as u8)).collect();
+    for (class, &interval) in intervals.iter().enumerate() {
+        for quantile in [interval.left, interval.left + interval.width.get() - 1] {
+            assert_eq!(class_at(&distribution, quantile), (class as u8, interval));
+        }
+    }
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - largest).exp()).collect();
+    let total: f64 = weights.iter().sum();
+    (intervals, weights.iter().map(|weight| weight / total).collect())
+}
+
+/// The expected cost in bits, once it is seen that the intervals follow upon each other from 0 to 2²⁴.
+fn overhead(logits: &[f32]) -> f64 {
+    let (intervals, p) = intervals(logits);
+    let end = intervals.iter().fold(0, |end, interval| {
+        assert_eq!(interval.left, end);
+        end + interval.width.get()
+    });
+    assert_eq!(end, TOTAL);
+    let q: Vec<_> = intervals.iter().map(|interval| f64::from(interval.width.get()) / f64::from(TOTAL)).collect();
+    kl_bits(&p, &q)
+}
+
+#[test]
+fn the_worst_categorical_costs_what_is_said() {
+    let mut logits = [0.0; 256];
+    logits[97] = 60.0;
+    assert!((2.1e-5..2.2e-5 + 1e-6).contains(&overhead(&logits)));
+}
+
+#[test]
+#[should_panic(expected = "a class of the distribution")]
+fn a_class_beyond_the_last_has_no_interval() {
+    of_class(&Categorical::new(Isa::get().unwrap(), &[0.0; 3], &mut [Pack::ZERO]), 3);
+}
+
+proptest! {
+    #[test]
+    fn ordinary_categoricals_cost_little(logits in prop::collection::vec(-8_f32..8.0, 1..=256)) {
+        prop_assert!(overhead(&logits) < 1e-5);
+    }
+
+    #[test]
+    fn any_categorical_is_cut_into_intervals(
+        mut logits in prop::collection::vec(prop_oneof![-8_f32..8.0, -1e30_f32..1e30, Just(f32::NEG_INFINITY)], 0..256)
+    ) {
+        logits.push(0.0);
+        let classes = logits.len() as f64;
+        let bound = (f64::from(TOTAL) / (f64::from(TOTAL) - classes)).log2();
+        let overhead = overhead(&logits);
+        // Our own e^x is right to a few units in the last place.
+        prop_assert!(overhead < bound + 1e-6, "{overhead}");
+    }
+}
