@@ -27,6 +27,7 @@ def quick_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick_fit")
+@pytest.mark.filterwarnings("ignore::ancestral.LowSampleSizeWarning")
 def test_the_examples_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"np": np}
@@ -35,6 +36,7 @@ def test_the_examples_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert names["x"].shape == (10_000, 784)
     assert names["x"].dtype == np.uint8
     assert names["log_prob"].dtype == np.float64
+    assert names["done"].x.shape == (500, 100, 784)
     np.testing.assert_array_equal(ancestral.load("nade.safetensors").log_prob(names["x"]), names["log_prob"])
 
 

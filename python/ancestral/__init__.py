@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ancestral._core import FormatError
 from ancestral.estimate import Estimate
 from ancestral.model import Model, load
+from ancestral.operations.completion import Completion, LowSampleSizeWarning
 from ancestral.operations.information import kl_divergence
 
 if TYPE_CHECKING:
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
 __version__: str
 
 __all__ = [
+    "Completion",
     "Estimate",
     "FormatError",
     "History",
+    "LowSampleSizeWarning",
     "Model",
     "datasets",
     "distributions",

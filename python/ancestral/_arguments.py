@@ -53,6 +53,13 @@ def real(name: str, value: object, low: float, high: float) -> float:
     return number
 
 
+def boolean(name: str, value: object) -> bool:
+    """True or False, and nothing that merely counts as one."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    raise TypeError(f"{name} is {value!r} ({type(value).__name__}); wanted True or False")
+
+
 def seed(rng: Rng) -> int:
     """The 64-bit seed of an `rng` argument (as in Scientific Python's SPEC 7).
 
@@ -136,18 +143,90 @@ def as_uint8(rows: NDArray[Any], n_classes: int, first: int) -> NDArray[np.uint8
     Raises ValueError if they are not all integers 0 to n_classes − 1.
     """
     if rows.dtype != np.bool_:
-        _check_support(rows, n_classes, first)
+        _check_support("x", rows, n_classes, first)
     return np.ascontiguousarray(rows, dtype=np.uint8)
 
 
-def _check_support(rows: NDArray[Any], n_classes: int, first: int) -> None:
+def _check_support(
+    name: str, rows: NDArray[Any], n_classes: int, first: int = 0, missing: NDArray[np.bool_] | None = None
+) -> None:
     good = (rows >= 0) & (rows < n_classes)
     if rows.dtype.kind == "f":
         good &= np.floor(rows) == rows
+    if missing is not None:
+        good |= missing
     if not good.all():
         at = np.unravel_index(np.argmin(good), rows.shape)
         index = ", ".join(map(str, (first + at[0], *at[1:])))
-        raise ValueError(f"x[{index}] is {rows[at]}; wanted integers from 0 to {n_classes - 1}")
+        raise ValueError(f"{name}[{index}] is {rows[at]}; wanted integers from 0 to {n_classes - 1}")
+
+
+def evidence(
+    name: str, value: Any, event_shape: tuple[int, ...], n_classes: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The values of one partly observed event, and which of them were observed; others are 0.
+
+    What was not observed is marked by −1, by NaN, or by the mask of a masked array.
+    """
+    array = as_array(name, value)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} has dtype {array.dtype}; wanted integers from 0 to {n_classes - 1}, or −1")
+    if array.shape != event_shape:
+        raise ValueError(f"{name} has shape {array.shape}; wanted one event, {event_shape}")
+    if array.dtype.kind == "u" and array.size and (most := array.max()) >= n_classes:
+        wanted = f"integers from 0 to {n_classes - 1}, or −1, which takes a signed dtype"
+        raise ValueError(f"{name} has a value {most} of dtype {array.dtype}; wanted {wanted}")
+    missing = np.isnan(array) | (array == -1) if array.dtype.kind in "if" else np.zeros(event_shape, np.bool_)
+    if isinstance(value, np.ma.MaskedArray):
+        missing |= np.ma.getmaskarray(value)
+    _check_support(name, array, n_classes, missing=missing)
+    return np.where(missing, 0, array).astype(np.uint8), ~missing
+
+
+def stacked(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> tuple[NDArray[Any], bool]:
+    """An array of one item (shape) or of n (n, *shape) as one of n, and whether it came so."""
+    if array.shape == shape:
+        return array[None], False
+    if array.shape[1:] == shape and array.ndim:
+        return array, True
+    wanted = ", ".join(map(str, shape))
+    raise ValueError(f"{name} has shape {array.shape}; wanted ({wanted}) or (n, {wanted})")
+
+
+def partial_events(
+    x: Any, observed: Any, event_shape: tuple[int, ...], n_classes: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], bool]:
+    """Values and mask, both (n, n_dims), and whether either came with an axis of rows. Values not observed are 0."""
+    array, mask = as_array("x", x), as_array("observed", observed)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"x has dtype {array.dtype}; wanted integers from 0 to {n_classes - 1}")
+    if mask.dtype != np.bool_:
+        raise TypeError(f"observed has dtype {mask.dtype}; wanted a boolean mask")
+    array, many = stacked("x", array, event_shape)
+    mask, many_masks = stacked("observed", mask, event_shape)
+    if many and many_masks and len(array) != len(mask):
+        raise ValueError(f"observed has {len(mask)} rows, and x has {len(array)}; wanted one mask, or one a row")
+    shape = (len(array) if many else len(mask), *event_shape)
+    array, mask = np.broadcast_to(array, shape), np.broadcast_to(mask, shape)
+    _check_support("x", array, n_classes, missing=~mask)
+    values = np.where(mask, array, 0).astype(np.uint8)
+    n_dims = math.prod(event_shape)
+    return values.reshape(len(values), n_dims), mask.reshape(len(values), n_dims), many or many_masks
+
+
+def bounds(
+    name: str, value: Any, event_shape: tuple[int, ...], n_classes: int
+) -> tuple[NDArray[np.integer[Any]], bool]:
+    """Integer bounds of one query or many as (q, n_dims), −1 for all below 0 and n_classes for all above; and whether
+    they came with an axis of queries. Infinities are bounds too."""
+    array = as_array(name, value)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} has dtype {array.dtype}; wanted integers")
+    array, many = stacked(name, array, event_shape)
+    if array.dtype.kind == "f" and not (whole := np.floor(array) == array).all():
+        raise ValueError(f"{name} has a value {array[~whole][0]}; wanted integers")
+    clipped = np.where(array < 0, -1, np.minimum(array, np.int64(n_classes))).astype(np.int16)
+    return clipped.reshape(len(array), math.prod(event_shape)), many
 
 
 def model(name: str, value: object) -> Model:

@@ -26,3 +26,8 @@ class Estimate(NamedTuple):
         if np.ndim(self.value):
             return repr(self)
         return f"{self.value:.6g} ± {self.standard_error:.2g}"
+
+
+def only(estimates: Estimate) -> Estimate:
+    """The one estimate of an array of length 1, in plain numbers."""
+    return Estimate(*(np.asarray(field).item() for field in estimates))

@@ -65,3 +65,9 @@ class Handle:
         """The flat dimension of an event that is visited at each step, (n_dims,)."""
         order = self._inner.order
         return np.arange(self.n_dims) if order is None else np.array(order, np.int64)
+
+    def _is_prefix(self, observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether the dimensions marked in each row (n, n_dims) are the first ones in the model's order."""
+        steps = observed[:, self.order]
+        prefix: NDArray[np.bool_] = np.all(steps[:, :-1] >= steps[:, 1:], axis=1)
+        return prefix

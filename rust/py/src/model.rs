@@ -247,10 +247,11 @@ impl Model {
         self.run(py, Driver::Decide(&draw), n, arrays, Call { n_steps: None, threads, progress })
     }
 
-    /// Draws `n_paths` paths for each row of sets, from index (`start` + row, `first_path`) on, and fills `log_weight` and,
-    /// where given, `x` and `log_prob`. The sets are `low` to `high` (rows, `n_dims`); or, without `high`, those marked in `low`
-    /// (rows, `n_dims`, `n_classes`). Without `x` and `log_prob` the walk ends with the last restricted step.
-    #[pyo3(signature = (low, high, log_weight, seed, start, first_path, n_paths, threads, progress, *, x=None, log_prob=None))]
+    /// Draws `n_paths` paths for each row of sets, with the uniforms of the samples from the row's `first` on, and fills
+    /// `log_weight` and, where given, `x` and `log_prob`. The sets are `low` to `high` (rows, `n_dims`); or, without `high`,
+    /// those marked in `low` (rows, `n_dims`, `n_classes`). Without `x` and `log_prob` the walk ends with the last restricted
+    /// step of any row.
+    #[pyo3(signature = (low, high, log_weight, seed, first, n_paths, threads, progress, *, x=None, log_prob=None))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn restrict(
         &self,
@@ -259,8 +260,7 @@ impl Model {
         high: Option<PyReadonlyArrayDyn<'_, u8>>,
         log_weight: &Bound<'_, PyArrayDyn<f64>>,
         seed: u64,
-        start: u64,
-        first_path: u64,
+        first: PyReadonlyArrayDyn<'_, u64>,
         n_paths: usize,
         threads: usize,
         progress: Option<Py<PyAny>>,
@@ -276,13 +276,11 @@ impl Model {
             }
             None => (Allowed::Sets(low), self.rows(low.len() / event.n_classes())?),
         };
+        let first = slice("first", &first, rows)?;
         let n = log_weight.len();
-        let last = (start.checked_add(rows as u64)).zip(first_path.checked_add(n_paths as u64));
-        let fits = last.is_some_and(|(row, path)| row <= 1 << 32 && path <= 1 << 32);
-        if rows.checked_mul(n_paths) != Some(n) || !fits {
-            let message =
-                format!("{rows} rows from {start} with {n_paths} paths from {first_path} make no {n} samples");
-            return Err(PyValueError::new_err(message));
+        let last = first.iter().max().map_or(Some(0), |first| first.checked_add(n_paths as u64));
+        if rows.checked_mul(n_paths) != Some(n) || last.is_none() {
+            return Err(PyValueError::new_err(format!("{rows} rows with {n_paths} paths make no {n} samples")));
         }
         let arrays = Arrays {
             x: borrow("x", x)?,
@@ -290,7 +288,7 @@ impl Model {
             log_weight: Some(writable("log_weight", log_weight)?),
             ..Arrays::default()
         };
-        let restrict = py.detach(|| Restrict::new(event, allowed, (seed, start), (first_path, n_paths)));
+        let restrict = py.detach(|| Restrict::new(event, allowed, seed, first, n_paths));
         let restrict = restrict.map_err(raise)?;
         let n_steps = (x.is_none() && log_prob.is_none()).then(|| restrict.n_steps());
         self.run(py, Driver::Decide(&restrict), n, arrays, Call { n_steps, threads, progress })

@@ -35,33 +35,28 @@ pub struct Restrict<'a> {
     n_steps: usize,
     /// The seed of all draws.
     pub seed: u64,
-    /// Index of the first row: path j of row i has the uniforms of sample (start + i) · 2³² + j.
-    pub start: u64,
+    /// Path j of row i has the uniforms of sample `first[i]` + j.
+    pub first: &'a [u64],
     /// Paths of each row: samples `i · n_paths` to `(i + 1) · n_paths` − 1 belong to row i.
     pub n_paths: usize,
-    /// Index of each row's first path.
-    pub first_path: u64,
 }
 
 impl<'a> Restrict<'a> {
-    /// Paths `first_path` to `first_path + n_paths` − 1 for each row, with the uniforms of (`seed`, `start` + row, path).
+    /// `n_paths` paths for each row, with the uniforms of `seed` and the samples from the row's `first` on.
     ///
     /// # Errors
     /// [`Error::Empty`] for a set with no value.
     pub fn new(
         event: &'a Event,
         allowed: Allowed<'a>,
-        (seed, start): (u64, u64),
-        (first_path, n_paths): (u64, usize),
+        seed: u64,
+        first: &'a [u64],
+        n_paths: usize,
     ) -> Result<Self, Error> {
-        let mut restrict = Self { event, allowed, n_steps: 0, seed, start, n_paths, first_path };
-        let (n_dims, n_classes) = (event.n_dims(), event.n_classes());
-        let values = match allowed {
-            Allowed::Range { low, .. } => low.len(),
-            Allowed::Sets(marks) => marks.len() / n_classes,
-        };
-        for row in 0..values / n_dims {
-            for step in 0..n_dims {
+        let mut restrict = Self { event, allowed, n_steps: 0, seed, first, n_paths };
+        let n_classes = event.n_classes();
+        for row in 0..first.len() {
+            for step in 0..event.n_dims() {
                 let dim = event.dim(step);
                 match restrict.count(row, dim) {
                     0 => return Err(Error::Empty { row, dim }),
@@ -102,8 +97,7 @@ impl<'a> Restrict<'a> {
     }
 
     fn index(&self, sample: usize) -> u64 {
-        let path = self.first_path + (sample % self.n_paths) as u64;
-        ((self.start + self.row(sample) as u64) << 32) + path
+        self.first[self.row(sample)] + (sample % self.n_paths) as u64
     }
 }
 

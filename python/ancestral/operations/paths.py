@@ -1,0 +1,41 @@
+"""Paths: draws of a model within sets, several for each row of sets, with their weights."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancestral import _core
+from ancestral._progress import Report, after
+
+LAST_ROW = 2**32
+"""One past the largest index of a row, and of a path in its row."""
+
+
+class Paths:
+    """The paths of one call: path j of row i has the uniforms of sample (start + i) · 2³² + j of the seed, whatever
+    other paths and rows are drawn with it."""
+
+    def __init__(self, model: _core.Model, seed: int, start: int, threads: int, report: Report) -> None:
+        self._model, self.seed, self.start = model, seed, start
+        self._threads, self._report, self._done = threads, report, 0
+
+    def index(self, rows: NDArray[np.int64], path: int | NDArray[np.int64] = 0) -> NDArray[np.uint64]:
+        """The sample whose uniforms this path of each row has."""
+        index: NDArray[np.uint64] = (rows + self.start).astype(np.uint64) << np.uint64(32)
+        return index + np.asarray(path, np.uint64)
+
+    def draw(
+        self,
+        sets: tuple[NDArray[np.uint8], NDArray[np.uint8] | None],
+        first: NDArray[np.uint64],
+        log_weights: NDArray[np.float64],
+        x: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Fills `log_weights` (n, n_paths), and `x` if it is given, for n rows of sets, with the n_paths samples from
+        `first` (n,) on. The sets are what `_core.Model.restrict` calls `low` and `high`."""
+        low, high = sets
+        report = after(self._done, self._report)
+        n_paths = log_weights.shape[1]
+        self._model.restrict(low, high, log_weights, self.seed, first, n_paths, self._threads, report, x=x)
+        self._done += log_weights.size

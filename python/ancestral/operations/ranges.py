@@ -1,0 +1,203 @@
+"""Range queries: the probability that every dimension lies in its range or set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ancestral import _arguments as arguments
+from ancestral._progress import Progress, reporting
+from ancestral.estimate import Estimate, only
+from ancestral.operations.handle import Handle
+from ancestral.operations.paths import LAST_ROW, Paths
+from ancestral.operations.weights import Weights
+
+if TYPE_CHECKING:
+    import torch
+
+_BLOCK = 2**14
+"""Paths of a query that are summed at once; it is the same for all, so that sums do not depend on the batch."""
+_ROOM = 2**24
+"""Bytes of temporary arrays that a part of a call may take, unless one query needs more."""
+
+
+class _Queries(NamedTuple):
+    """q queries: their sets as the core takes them, and what follows from these."""
+
+    low: NDArray[np.uint8]
+    """(q, n_dims); or, without `high`, marks (q, n_dims, n_classes)."""
+    high: NDArray[np.uint8] | None
+    counts: NDArray[np.integer[Any]]
+    """(q, n_dims): how many values are allowed."""
+    batched: bool
+    """Whether they came with an axis of queries."""
+
+    def sets(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        return self.low[rows], None if self.high is None else self.high[rows]
+
+
+class Ranges(Handle):
+    """Probabilities of sets of events."""
+
+    __slots__ = ()
+
+    def prob_range(
+        self,
+        low: ArrayLike | torch.Tensor | None = None,
+        high: ArrayLike | torch.Tensor | None = None,
+        *,
+        allowed: ArrayLike | torch.Tensor | None = None,
+        n_paths: int = 1000,
+        relative_error: float | None = None,
+        max_paths: int | None = None,
+        rng: arguments.Rng = None,
+        start: int = 0,
+        threads: int | None = None,
+        progress: Progress = None,
+    ) -> Estimate:
+        """P(low_i ≤ x_i ≤ high_i for all i), estimated by progressive sampling (Yang et al., VLDB 2019).
+
+        A query is two arrays of integers (event_shape), bounds that are themselves allowed; without one of them that
+        side is open, and bounds beyond the classes are as good as none. Or it is `allowed`, booleans (*event_shape,
+        n_classes) that mark any sets of values. Many queries (q, ...) give an Estimate of arrays (q,); one gives one
+        of plain numbers. A single `low` goes with every `high`, and the other way round.
+
+        Each of `n_paths` paths draws the dimensions in turn from p(x_i | x_<i, x_i in its set), up to the last
+        restricted one, and has the weight ∏ p(set_i | x_<i). The mean weight is unbiased, whatever the sets. With
+        `relative_error` a query whose standard error is more than that part of its value goes on, with twice the paths
+        each time, until it is not or `max_paths` (default 100 `n_paths`) are reached: `n_samples` tells. Whether to
+        stop is judged by the paths so far, which costs a little of the unbiasedness: `n_paths` should not be below a
+        hundred.
+
+        Exact, with a standard error of 0, where nothing has to be drawn before the last restricted dimension: an empty
+        range (0) and no restriction (1) with no path at all, otherwise with one. Elsewhere an error of 0 says that no
+        two of the paths differed, and a single path has the error inf.
+
+        Query i is a pure function of (weights, seed, `start` + i, its sets, the numbers of paths), whatever the batch.
+
+        Raises TypeError and ValueError for arguments that make no sense, OverflowError as `log_prob`.
+        """
+        log, relative, n, batched = self._ranges(
+            low, high, allowed, n_paths, relative_error, max_paths, rng, start, threads, progress
+        )
+        prob = np.exp(log)
+        with np.errstate(invalid="ignore"):  # 0 · inf
+            estimate = Estimate(prob, np.where(np.isinf(relative), np.inf, prob * relative), n)
+        return estimate if batched else only(estimate)
+
+    def log_prob_range(
+        self,
+        low: ArrayLike | torch.Tensor | None = None,
+        high: ArrayLike | torch.Tensor | None = None,
+        *,
+        allowed: ArrayLike | torch.Tensor | None = None,
+        n_paths: int = 1000,
+        relative_error: float | None = None,
+        max_paths: int | None = None,
+        rng: arguments.Rng = None,
+        start: int = 0,
+        threads: int | None = None,
+        progress: Progress = None,
+    ) -> Estimate:
+        """The logarithm of `prob_range`, in nats, for probabilities that no float can hold (below 1e-308).
+
+        The standard error is the relative one of the probability (delta method). An empty range has −inf.
+        """
+        log, relative, n, batched = self._ranges(
+            low, high, allowed, n_paths, relative_error, max_paths, rng, start, threads, progress
+        )
+        estimate = Estimate(log, relative, n)
+        return estimate if batched else only(estimate)
+
+    def _ranges(
+        self,
+        low: Any,
+        high: Any,
+        allowed: Any,
+        n_paths: int,
+        relative_error: float | None,
+        max_paths: int | None,
+        rng: arguments.Rng,
+        start: int,
+        threads: int | None,
+        progress: Progress,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], bool]:
+        """log P, its standard error and number of paths for each query, and whether there was an axis of queries."""
+        queries = self._queries(low, high, allowed)
+        n_paths = arguments.integer("n_paths", n_paths, 1, LAST_ROW)
+        most = n_paths
+        if relative_error is not None:
+            relative_error = arguments.real("relative_error", relative_error, 1e-9, 1e9)
+            most = min(100 * n_paths, LAST_ROW) if max_paths is None else max_paths
+            most = arguments.integer("max_paths", most, n_paths, LAST_ROW)
+        elif max_paths is not None:
+            raise ValueError(f"max_paths is {max_paths!r}, but without relative_error there are n_paths paths")
+        q = len(queries.counts)
+        start = arguments.integer("start", start, 0, LAST_ROW - q)
+        n_threads = arguments.threads(threads)
+
+        counts = queries.counts[:, self.order]
+        restricted = counts < self.n_classes
+        n_steps = np.where(restricted.any(axis=1), self.n_dims - np.argmax(restricted[:, ::-1], axis=1), 0)
+        empty = (counts == 0).any(axis=1)
+        exact = np.where((counts > 1).any(axis=1), np.argmax(counts > 1, axis=1), self.n_dims) >= n_steps - 1
+        weights = Weights(q)
+
+        with reporting(progress, q * most, "prob_range") as report:
+            paths = Paths(self._inner, arguments.seed(rng), start, n_threads, report)
+            todo = np.flatnonzero(~empty & (n_steps > 0))
+            _walk(paths, queries, weights, todo[exact[todo]], n_steps, 0, 1)
+            todo, n = todo[~exact[todo]], 0
+            while todo.size and n < most:
+                goal = min(2 * n, most) if n else n_paths
+                _walk(paths, queries, weights, todo, n_steps, n, goal)
+                todo, n = todo[weights.relative_error()[todo] > (relative_error or np.inf)], goal
+
+        walked = weights.n > 0
+        log = np.where(walked, weights.log_mean(), np.where(empty, -np.inf, 0.0))
+        return log, np.where(walked & ~exact, weights.relative_error(), 0.0), weights.n, queries.batched
+
+    def _queries(self, low: Any, high: Any, allowed: Any) -> _Queries:
+        if allowed is not None:
+            if low is not None or high is not None:
+                raise ValueError("allowed is given, and low or high too; wanted one or the other")
+            marks = arguments.as_array("allowed", allowed)
+            if marks.dtype != np.bool_:
+                raise TypeError(f"allowed has dtype {marks.dtype}; wanted booleans")
+            marks, batched = arguments.stacked("allowed", marks, (*self.event_shape, self.n_classes))
+            marks = np.ascontiguousarray(marks).reshape(len(marks), self.n_dims, self.n_classes)
+            return _Queries(marks.view(np.uint8), None, marks.sum(axis=2), batched)
+        if low is None and high is None:
+            raise ValueError("low, high and allowed are all None; wanted at least one bound")
+        shape, n_classes = self.event_shape, self.n_classes
+        lowest, many_low = arguments.bounds("low", np.zeros(shape) if low is None else low, shape, n_classes)
+        highest, many_high = arguments.bounds("high", np.full(shape, 256) if high is None else high, shape, n_classes)
+        if many_low and many_high and len(lowest) != len(highest):
+            raise ValueError(f"high has {len(highest)} rows, and low has {len(lowest)}; wanted one, or one a query")
+        lowest, highest = np.broadcast_arrays(np.maximum(lowest, 0), np.minimum(highest, n_classes - 1))
+        counts = np.maximum(highest - lowest + 1, 0)
+        # Bounds that do not fit uint8 are those of empty ranges, which are never walked.
+        return _Queries(lowest.astype(np.uint8), highest.astype(np.uint8), counts, many_low or many_high)
+
+
+def _walk(
+    paths: Paths,
+    queries: _Queries,
+    weights: Weights,
+    rows: NDArray[np.int64],
+    n_steps: NDArray[np.int64],
+    begin: int,
+    end: int,
+) -> None:
+    """Draws the paths `begin` to `end` − 1 of these queries. Those that end at the same step go together."""
+    rows = rows[np.argsort(n_steps[rows], kind="stable")]
+    for group in np.split(rows, np.flatnonzero(np.diff(n_steps[rows])) + 1):
+        for at in range(begin, end, _BLOCK):
+            n_paths = min(_BLOCK, end - at)
+            n_rows = max(1, _ROOM // (8 * n_paths + 2 * queries.low[:1].size))
+            for some in (group[first : first + n_rows] for first in range(0, len(group), n_rows)):
+                log_weights = np.empty((len(some), n_paths))
+                paths.draw(queries.sets(some), paths.index(some, at), log_weights)
+                weights.add(some, log_weights)
