@@ -43,11 +43,13 @@ def integer(name: str, value: object, low: int, high: int) -> int:
 def real(name: str, value: object, low: float, high: float) -> float:
     """A finite number within [low, high]."""
     try:
-        if isinstance(value, (bool, np.bool_, str)):
+        if isinstance(value, (bool, np.bool_, str, bytes, bytearray)):
             raise TypeError
         number = float(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name} is {value!r} ({type(value).__name__}); wanted a number") from None
+    except OverflowError:  # an int beyond all floats
+        number = math.inf
     if not low <= number <= high:
         raise ValueError(f"{name} is {number}; wanted a number from {low:g} to {high:g}")
     return number
@@ -165,6 +167,29 @@ def empty(shape: tuple[int, ...], dtype: type[Scalar], count: str = "n") -> NDAr
         return np.empty(shape, dtype)
     except (MemoryError, ValueError):  # ValueError: more than an address can count
         raise MemoryError(f"{count} is {shape[0]}: no room for an array of shape {shape}") from None
+
+
+def evidence(
+    name: str, value: Any, event_shape: tuple[int, ...], n_classes: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """One event of which a part is observed: its values (0 where there are none), and where it is, both `event_shape`.
+
+    Anything that holds integers 0 to n_classes − 1 is taken, as in `events`. What is not observed is −1, NaN, or masked
+    in a masked array.
+    """
+    masked = np.ma.getmaskarray(value) if isinstance(value, np.ma.MaskedArray) else np.zeros((), np.bool_)
+    array = as_array(name, value)
+    wanted = f"integers from 0 to {n_classes - 1}, and -1 where not observed"
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} has dtype {array.dtype}; wanted {wanted}")
+    if array.shape != event_shape:
+        raise ValueError(f"{name} has shape {array.shape}; wanted one event, {event_shape}")
+    observed = ~(masked | (array == -1) | (array != array))
+    good = ~observed | ((array >= 0) & (array < n_classes) & (np.floor(array) == array))
+    if not good.all():
+        at = np.unravel_index(np.argmin(good), array.shape)
+        raise ValueError(f"{name}[{', '.join(map(str, at))}] is {array[at]}; wanted {wanted}")
+    return np.where(observed, array, 0).astype(np.uint8), observed
 
 
 def output(
