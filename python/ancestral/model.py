@@ -15,6 +15,7 @@ from ancestral import _arguments as arguments
 from ancestral import _core
 from ancestral._files import replacing
 from ancestral.operations.anomaly import Anomaly
+from ancestral.operations.decoding import Decoding
 from ancestral.operations.features import Features
 from ancestral.operations.information import Information
 from ancestral.operations.sampling import Sampling
@@ -22,7 +23,7 @@ from ancestral.operations.scoring import Scoring
 from ancestral.operations.streams import Streams
 
 
-class Model(Information, Anomaly, Features, Streams, Sampling, Scoring):
+class Model(Information, Anomaly, Decoding, Features, Streams, Sampling, Scoring):
     """A trained autoregressive model p(x) = ∏ p(x_i | x_<i).
 
     Made by `ancestral.from_torch` and `ancestral.load`. A model never changes, and may be used from many threads at
