@@ -33,6 +33,12 @@ class Case(NamedTuple):
     def conditionals(self, x: npt.ArrayLike) -> oracle.Float:
         return oracle.conditionals(self.kind, self.config, self.tensors, x)
 
+    def surprise(self, x: npt.ArrayLike) -> oracle.Float:
+        return oracle.surprise(self.kind, self.config, self.tensors, x)
+
+    def features(self, x: npt.ArrayLike, step: int | None = None) -> oracle.Float:
+        return oracle.features(self.kind, self.config, self.tensors, x, step)
+
     def events(self, n: int, seed: int = 0) -> npt.NDArray[np.uint8]:
         return oracle.random_events(self.kind, self.config, n, np.random.default_rng(seed))
 

@@ -89,7 +89,7 @@ def logits(kind: str, config: Config, tensors: Tensors, x: npt.ArrayLike) -> Flo
     t = {name: np.asarray(value, dtype=np.float64) for name, value in tensors.items()}
     x = np.asarray(x, dtype=np.float64)
     if kind == "PixelCNN":
-        return _pixelcnn(config, t, x)
+        return _pixelcnn(config, t, x)[1]
     z = x[:, order(kind, config)]
     return (_fvsbn(t, z) if kind == "FVSBN" else _nade(t, z))[:, :, None]
 
@@ -113,7 +113,19 @@ def _nade(t: dict[str, Float], z: Float) -> Float:
     return out
 
 
-def _pixelcnn(config: Config, t: dict[str, Float], x: Float) -> Float:
+def features(kind: str, config: Config, tensors: Tensors, x: npt.ArrayLike, step: int | None = None) -> Float:
+    """The hidden units: NADE's after the first `step` dimensions (all of them), PixelCNN's before the logits."""
+    t = {name: np.asarray(value, dtype=np.float64) for name, value in tensors.items()}
+    x = np.asarray(x, dtype=np.float64)
+    if kind == "PixelCNN":
+        return _pixelcnn(config, t, x)[0]
+    z = x[:, order(kind, config)][:, :step]
+    return np.exp(-np.logaddexp(0.0, -(t["c"] + z @ t["W"][:, : z.shape[1]].T)))
+
+
+def _pixelcnn(config: Config, t: dict[str, Float], x: Float) -> tuple[Float, Float]:
+    """The last hidden layer (n, n_head, height, width), and the logits."""
+
     def conv(name: str, u: Float) -> Float:
         weight, bias = t[f"{name}.weight"], t[f"{name}.bias"]
         n_out, n_in, size, _ = weight.shape
@@ -134,11 +146,12 @@ def _pixelcnn(config: Config, t: dict[str, Float], x: Float) -> Float:
     for i in range(config["n_blocks"]):
         block = f"blocks.{i}"
         a = a + conv(f"{block}.up", relu(conv(f"{block}.conv", relu(conv(f"{block}.down", relu(a))))))
-    out = conv("head_out", relu(conv("head_hidden", relu(a))))
+    hidden = relu(conv("head_hidden", relu(a)))
+    out = conv("head_out", hidden)
     c, h, w = config["event_shape"]
     # Output channel g*K + k is the logit of class k for image channel g; steps run over y, x, g.
     n_logits = out.shape[1] // c
-    return out.reshape(-1, c, n_logits, h, w).transpose(0, 3, 4, 1, 2).reshape(-1, c * h * w, n_logits)
+    return hidden, out.reshape(-1, c, n_logits, h, w).transpose(0, 3, 4, 1, 2).reshape(-1, c * h * w, n_logits)
 
 
 def tap_mask(config: Config, name: str, n_out: int, n_in: int, size: int, ky: int, kx: int) -> Float:
@@ -173,16 +186,30 @@ def _convolutions(config: Config) -> list[tuple[str, int, int, int]]:
 # --- what follows from the logits ------------------------------------------------------------------------
 
 
-def log_prob(kind: str, config: Config, tensors: Tensors, x: npt.ArrayLike) -> Float:
-    """ln p(x) in nats, (n,)."""
+def log_prob(kind: str, config: Config, tensors: Tensors, x: npt.ArrayLike, temperature: float = 1.0) -> Float:
+    """ln p(x) in nats, (n,); with a temperature, of the distribution that is drawn from with it."""
+    return -surprise(kind, config, tensors, x, temperature).reshape(-1, n_dims(kind, config)).sum(axis=1)
+
+
+def surprise(kind: str, config: Config, tensors: Tensors, x: npt.ArrayLike, temperature: float = 1.0) -> Float:
+    """-ln P(x_i | x_<i) in the shape of x."""
     x = np.asarray(x)
     z = x.reshape(len(x), n_dims(kind, config))[:, order(kind, config)].astype(np.int64)
-    out = logits(kind, config, tensors, x)
-    if out.shape[2] == 1:
-        return -np.logaddexp(0.0, np.where(z == 1, -1.0, 1.0) * out[:, :, 0]).sum(axis=1)
-    shifted = out - out.max(axis=2, keepdims=True)
-    chosen = np.take_along_axis(shifted, z[:, :, None], axis=2)[:, :, 0]
-    return (chosen - np.log(np.exp(shifted).sum(axis=2))).sum(axis=1)
+    log_p = log_conditionals(logits(kind, config, tensors, x) / temperature)
+    placed = np.empty(z.shape)
+    placed[:, order(kind, config)] = -np.take_along_axis(log_p, z[:, :, None], axis=2)[:, :, 0]
+    return placed.reshape(x.shape)
+
+
+def log_conditionals(logits: Float) -> Float:
+    """ln P(x_i = k | x_<i) of every class from its logits, (n, n_dims, n_classes), also where it is as good as 0."""
+    if logits.shape[2] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=2)
+    mode = logits.argmax(axis=2)[:, :, None]
+    shifted = logits - np.take_along_axis(logits, mode, axis=2)
+    others = np.exp(shifted)
+    np.put_along_axis(others, mode, 0.0, axis=2)
+    return shifted - np.log1p(others.sum(axis=2, keepdims=True))
 
 
 def conditionals(kind: str, config: Config, tensors: Tensors, x: npt.ArrayLike) -> Float:

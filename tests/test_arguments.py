@@ -26,7 +26,7 @@ def image(build: Callable[..., Case]) -> Case:
     return build("PixelCNN", oracle.pixelcnn_config((2, 3, 4), 5))
 
 
-CALLS = ["log_prob", "conditionals"]
+CALLS = ["log_prob", "conditionals", "surprise", "features"]
 
 # --- x: what is accepted gives the right answer ----------------------------------------------------------
 

@@ -13,7 +13,7 @@ import oracle
 from conftest import Case
 
 N_DIMS = 6
-CALLS = ["log_prob", "conditionals"]
+CALLS = ["log_prob", "conditionals", "surprise", "features"]
 DRAWS = ["sample", "sample_and_log_prob"]
 
 
@@ -71,6 +71,19 @@ WRONG_KEYWORDS: list[tuple[str, Any, type[Exception] | tuple[type[Exception], ..
     ("threads", 2.5, TypeError),
     ("threads", 1.0, TypeError),
     ("threads", "2", TypeError),
+    ("temperature", True, TypeError),
+    ("temperature", np.bool_(True), TypeError),
+    ("temperature", "1", TypeError),
+    ("temperature", b"1", TypeError),
+    ("temperature", None, TypeError),
+    ("temperature", 1j, TypeError),
+    ("temperature", [1.0], TypeError),
+    ("temperature", float("nan"), ValueError),
+    ("temperature", float("inf"), ValueError),
+    ("temperature", -1e-300, ValueError),
+    ("temperature", -1, ValueError),
+    ("temperature", 1.1e6, ValueError),
+    ("temperature", 10**400, ValueError),
     ("progress", "yes", TypeError),
     ("progress", 3, TypeError),
     ("progress", [], TypeError),
@@ -140,6 +153,10 @@ def test_options_are_keywords_only(binary: Case) -> None:
 def right_out(call: str, case: Case, n: int) -> Any:
     x = np.full((n, *case.model.event_shape), 77, np.uint8)
     log_prob = np.full(n, np.nan)
+    if call == "surprise":
+        return np.full(x.shape, np.nan, np.float32)
+    if call == "features":
+        return np.full((n, *case.features(case.events(1)).shape[1:]), np.nan, np.float32)
     if call == "conditionals":
         shape = x.shape if case.model.n_classes == 2 else (*x.shape, case.model.n_classes)
         return np.full(shape, np.nan, np.float32)
@@ -205,7 +222,7 @@ def wrong_outs(right: np.ndarray) -> dict[str, tuple[Any, Any]]:
     return wrong
 
 
-@pytest.mark.parametrize("call", ["log_prob", "conditionals", "sample"])
+@pytest.mark.parametrize("call", [*CALLS, "sample"])
 def test_wrong_out(call: str, binary: Case, image: Case) -> None:
     for case in (binary, image):
         for out, error in wrong_outs(right_out(call, case, 5)).values():

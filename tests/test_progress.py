@@ -19,6 +19,8 @@ from conftest import Case, script_environment
 CALLS: dict[str, Callable[[Case, int, dict[str, Any]], Any]] = {
     "log_prob": lambda case, n, keywords: case.model.log_prob(case.events(n), **keywords),
     "conditionals": lambda case, n, keywords: case.model.conditionals(case.events(n), **keywords),
+    "surprise": lambda case, n, keywords: case.model.surprise(case.events(n), **keywords),
+    "features": lambda case, n, keywords: case.model.features(case.events(n), **keywords),
     "sample": lambda case, n, keywords: case.model.sample(n, rng=0, **keywords),
     "sample_and_log_prob": lambda case, n, keywords: case.model.sample_and_log_prob(n, rng=0, **keywords),
 }

@@ -43,11 +43,13 @@ def integer(name: str, value: object, low: int, high: int) -> int:
 def real(name: str, value: object, low: float, high: float) -> float:
     """A finite number within [low, high]."""
     try:
-        if isinstance(value, (bool, np.bool_, str)):
+        if isinstance(value, (bool, np.bool_, str, bytes, bytearray)):
             raise TypeError
         number = float(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name} is {value!r} ({type(value).__name__}); wanted a number") from None
+    except OverflowError:  # an int beyond all floats
+        number = math.inf
     if not low <= number <= high:
         raise ValueError(f"{name} is {number}; wanted a number from {low:g} to {high:g}")
     return number
@@ -158,7 +160,8 @@ def _check_support(
     if not good.all():
         at = np.unravel_index(np.argmin(good), rows.shape)
         index = ", ".join(map(str, (first + at[0], *at[1:])))
-        raise ValueError(f"{name}[{index}] is {rows[at]}; wanted integers from 0 to {n_classes - 1}")
+        unless = "" if missing is None else ", except where not observed"
+        raise ValueError(f"{name}[{index}] is {rows[at]}; wanted integers from 0 to {n_classes - 1}{unless}")
 
 
 def evidence(
@@ -173,12 +176,12 @@ def evidence(
         raise TypeError(f"{name} has dtype {array.dtype}; wanted integers from 0 to {n_classes - 1}, or −1")
     if array.shape != event_shape:
         raise ValueError(f"{name} has shape {array.shape}; wanted one event, {event_shape}")
-    if array.dtype.kind == "u" and array.size and (most := array.max()) >= n_classes:
-        wanted = f"integers from 0 to {n_classes - 1}, or −1, which takes a signed dtype"
-        raise ValueError(f"{name} has a value {most} of dtype {array.dtype}; wanted {wanted}")
     missing = np.isnan(array) | (array == -1) if array.dtype.kind in "if" else np.zeros(event_shape, np.bool_)
     if isinstance(value, np.ma.MaskedArray):
         missing |= np.ma.getmaskarray(value)
+    if array.dtype.kind == "u" and (most := array.max(initial=0, where=~missing)) >= n_classes:
+        wanted = f"integers from 0 to {n_classes - 1}, or −1, which takes a signed dtype"
+        raise ValueError(f"{name} has a value {most} of dtype {array.dtype}; wanted {wanted}")
     _check_support(name, array, n_classes, missing=missing)
     return np.where(missing, 0, array).astype(np.uint8), ~missing
 

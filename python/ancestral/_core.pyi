@@ -46,6 +46,7 @@ class Model:
         log_prob: NDArray[np.float64] | None = None,
         conditionals: NDArray[np.float32] | None = None,
         surprise: NDArray[np.float32] | None = None,
+        log_conditional: NDArray[np.float64] | None = None,
         features: NDArray[np.float32] | None = None,
         n_steps: int | None = None,
     ) -> None: ...

@@ -19,8 +19,8 @@ _DELAY = 2.0
 class _Bar:
     """A tqdm bar on stderr that is made when first needed: most calls end before that."""
 
-    def __init__(self, total: int, description: str, delay: float) -> None:
-        self._total, self._description = total, description
+    def __init__(self, total: int, description: str, unit: str, delay: float) -> None:
+        self._total, self._description, self._unit = total, description, unit
         self._due = time.monotonic() + delay
         self._bar: Any = None
 
@@ -28,7 +28,7 @@ class _Bar:
         if self._bar is None and time.monotonic() >= self._due:
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=self._total, desc=self._description, unit=" samples", unit_scale=True)
+            self._bar = tqdm(total=self._total, desc=self._description, unit=f" {self._unit}", unit_scale=True)
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
 
@@ -49,8 +49,8 @@ def after(done: int, report: Report) -> Report:
 
 
 @contextmanager
-def reporting(progress: Progress, total: int, description: str) -> Iterator[Report]:
-    """What the core is to call with the number of samples done, or None.
+def reporting(progress: Progress, total: int, description: str, *, unit: str = "samples") -> Iterator[Report]:
+    """What the core is to call with the number of samples (or another `unit`) done, or None.
 
     `progress` is None (a bar on stderr, if that is a terminal and the call takes long), True (a bar in any case),
     False, or a callable given (done, total), called a last time when all are done.
@@ -59,7 +59,7 @@ def reporting(progress: Progress, total: int, description: str) -> Iterator[Repo
     """
     check(progress)
     if progress is True or (progress is None and sys.stderr is not None and sys.stderr.isatty()):
-        bar = _Bar(total, description, delay=0.0 if progress else _DELAY)
+        bar = _Bar(total, description, unit, delay=0.0 if progress else _DELAY)
         try:
             yield bar
             bar(total)

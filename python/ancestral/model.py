@@ -17,6 +17,7 @@ from ancestral._files import replacing
 from ancestral.operations.anomaly import Anomaly
 from ancestral.operations.completion import Completing
 from ancestral.operations.compression import Compression
+from ancestral.operations.decoding import Decoding
 from ancestral.operations.features import Features
 from ancestral.operations.information import Information
 from ancestral.operations.ranges import Ranges
@@ -25,7 +26,7 @@ from ancestral.operations.scoring import Scoring
 from ancestral.operations.streams import Streams
 
 
-class Model(Information, Anomaly, Compression, Features, Completing, Ranges, Streams, Sampling, Scoring):
+class Model(Information, Anomaly, Compression, Decoding, Features, Completing, Ranges, Streams, Sampling, Scoring):
     """A trained autoregressive model p(x) = ∏ p(x_i | x_<i).
 
     Made by `ancestral.from_torch` and `ancestral.load`. A model never changes, and may be used from many threads at

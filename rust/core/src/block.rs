@@ -20,7 +20,7 @@ use crate::{
 pub struct Outputs<'a> {
     /// Values, `n_dims` a sample.
     pub x: Option<&'a mut [u8]>,
-    /// Log-probabilities in nats, one a sample.
+    /// Log-probabilities in nats of the values at the steps walked, one a sample.
     pub log_prob: Option<&'a mut [f64]>,
     /// log ∏ p(S_i | x_<i) over the sets that values were drawn within, in nats, one a sample.
     pub log_weight: Option<&'a mut [f64]>,
@@ -28,6 +28,8 @@ pub struct Outputs<'a> {
     pub conditionals: Option<&'a mut [f32]>,
     /// −log p(x_i | x_<i) in nats, `n_dims` a sample.
     pub surprise: Option<&'a mut [f32]>,
+    /// log p(x_i = k | x_<i) in nats of every class k at the last step walked, `n_classes` a sample.
+    pub log_conditional: Option<&'a mut [f64]>,
     /// Hidden units, as many a sample as [`crate::model::Model::feature_shape`] says.
     pub features: Option<&'a mut [f32]>,
     /// Values in as few bytes as the model's probabilities allow, one list of bytes a block.
@@ -46,6 +48,7 @@ impl<'a> Outputs<'a> {
             log_weight: front(&mut self.log_weight, len),
             conditionals: front(&mut self.conditionals, len * event.n_dims() * event.n_conditionals()),
             surprise: front(&mut self.surprise, len * event.n_dims()),
+            log_conditional: front(&mut self.log_conditional, len * event.n_classes()),
             features: front(&mut self.features, len * n_features),
             code: front(&mut self.code, usize::from(len > 0)),
         }
@@ -124,7 +127,7 @@ impl<'a> Block<'a> {
     pub fn new(
         task: &Task<'a>,
         (first, len): (usize, usize),
-        out: Outputs<'a>,
+        mut out: Outputs<'a>,
         room: &'a mut Room,
     ) -> Result<Self, Error> {
         let &Task { isa, model, driver, n_steps, stop } = task;
@@ -138,6 +141,9 @@ impl<'a> Block<'a> {
         x.resize(len * event.n_dims(), 0);
         if out.code.is_some() {
             intervals.resize(len * event.n_dims(), Split::HALF.interval(0));
+        }
+        for sums in [&mut out.log_prob, &mut out.log_weight].into_iter().flatten() {
+            sums.fill(0.0);
         }
         let source = match driver {
             Driver::Score(score) => {
@@ -214,13 +220,18 @@ impl<'a> Block<'a> {
             (Source::Decoder(decoder), _) => decoder.class(&conditional),
         };
         let value = self.x[at];
-        for (sums, term) in [
-            (&mut self.out.log_prob, conditional.log_prob(value)),
-            (&mut self.out.log_weight, proposed.map_or(0.0, |(_, log_set)| log_set - conditional.log_normalizer())),
-        ] {
-            if let Some(sums) = sums {
-                sums[sample] = term + if step == 0 { 0.0 } else { sums[sample] };
+        if step < self.n_steps {
+            if let Some(log_prob) = &mut self.out.log_prob {
+                log_prob[sample] += conditional.log_prob(value);
             }
+            if let (Some(log_weight), Some((_, log_set))) = (&mut self.out.log_weight, proposed) {
+                log_weight[sample] += log_set - conditional.log_normalizer();
+            }
+        }
+        if let (Some(out), true) = (&mut self.out.log_conditional, step + 1 == self.n_steps) {
+            let n = self.event.n_classes();
+            let classes = out[sample * n..][..n].iter_mut().enumerate();
+            classes.for_each(|(k, out)| *out = conditional.log_prob(k as u8));
         }
         if self.out.code.is_some() {
             self.intervals[at] = interval::of_class(&conditional, value);
@@ -283,7 +294,13 @@ impl<'a> Block<'a> {
         let logits = &self.field[sample * packs..][..packs];
         let x = &self.x[sample * n_dims..][..n_dims];
         if let Some(log_prob) = &mut self.out.log_prob {
-            log_prob[sample] = head::bernoulli_log_prob(self.isa, logits, x);
+            let walked = self.n_steps;
+            log_prob[sample] = head::bernoulli_log_prob(self.isa, &logits[..walked.div_ceil(LANES)], &x[..walked]);
+        }
+        if let (Some(out), Some(last)) = (&mut self.out.log_conditional, self.n_steps.checked_sub(1)) {
+            let logit = [Pack([flat(logits)[last]; LANES])];
+            let zero_and_one = [0, 1].map(|x| head::bernoulli_log_prob(self.isa, &logit, &[x]));
+            out[2 * sample..][..2].copy_from_slice(&zero_and_one);
         }
         if let (Some(log_weight), Source::Rule(decide)) = (&mut self.out.log_weight, &self.source) {
             self.row.clear();

@@ -45,7 +45,8 @@ pub struct Batch<'a> {
     pub n: usize,
     /// Decides their values.
     pub driver: Driver<'a>,
-    /// Steps to walk; `None` for all. What the outputs hold of later ones has no meaning.
+    /// Steps to walk; `None` for all. What the outputs hold of later ones has no meaning; log-probabilities are those of the
+    /// values so far.
     pub n_steps: Option<usize>,
     /// Samples a block, where they are to be coded or decoded; `None` leaves it to the model.
     pub block_len: Option<usize>,

@@ -1,6 +1,8 @@
 //! Heads: the families of p(x_i | x_<i), from logits to probabilities.
 
-use crate::kernels::{Isa, Kernel, LANES, Lanes, Pack, flat, flat_mut, math};
+use std::cell::OnceCell;
+
+use crate::kernels::{Isa, Kernel, LANES, Lanes, Pack, flat_mut, math};
 
 /// log p of one sample under Bernoulli conditionals, in nats: −Σ softplus(∓logit), summed in f64.
 pub fn bernoulli_log_prob(isa: Isa, logits: &[Pack], x: &[u8]) -> f64 {
@@ -114,16 +116,19 @@ impl Kernel for BernoulliSurprise<'_> {
 
 /// A categorical distribution: p(k) = e^(logit_k) / Σ_j e^(logit_j).
 pub struct Categorical<'a> {
+    isa: Isa,
     logits: &'a [f32],
     /// e^(logit − largest logit)
     weights: &'a [f32],
-    /// ln of the sum of the weights, plus the largest logit.
-    log_normalizer: f64,
+    /// Sum of the weights, in their order.
     total: f64,
+    largest: f32,
+    /// Found when first asked for: who draws has no use for it.
+    log_total: OnceCell<f64>,
 }
 
 impl<'a> Categorical<'a> {
-    /// From one logit a class; `weights` is room for as many packs.
+    /// From one logit a class, of which −∞ stands for a probability of 0; `weights` is room for as many floats.
     pub fn new(isa: Isa, logits: &'a [f32], weights: &'a mut [Pack]) -> Self {
         let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let padded = flat_mut(weights);
@@ -132,20 +137,38 @@ impl<'a> Categorical<'a> {
             *weight = logit - largest;
         }
         isa.run(Exponentials(weights));
-        let weights = &flat(weights)[..logits.len()];
-        let total: f64 = weights.iter().copied().map(f64::from).sum();
-        let log_normalizer = f64::from(largest) + f64::from(isa.run(LnOf(total as f32)));
-        Self { logits, weights, log_normalizer, total }
+        let weights = &mut flat_mut(weights)[..logits.len()];
+        let mut total = 0.0;
+        for (weight, &logit) in weights.iter_mut().zip(logits) {
+            if logit == f32::NEG_INFINITY {
+                *weight = 0.0; // the exponential function is never 0
+            }
+            total += f64::from(*weight);
+        }
+        Self { isa, logits, weights, total, largest, log_total: OnceCell::new() }
     }
 
     /// log p(k), in nats.
     pub fn log_prob(&self, k: u8) -> f64 {
-        f64::from(self.logits[usize::from(k)]) - self.log_normalizer
+        f64::from(self.logits[usize::from(k)]) - f64::from(self.largest) - self.log_total()
     }
 
     /// ln Σ_j e^(logit_j).
     pub fn log_normalizer(&self) -> f64 {
-        self.log_normalizer
+        f64::from(self.largest) + self.log_total()
+    }
+
+    /// ln of the sum of the weights. That of the mode is 1; where the mode is nearly certain, the others are what is left of its
+    /// −log p, and would be lost beside the 1.
+    fn log_total(&self) -> f64 {
+        *self.log_total.get_or_init(|| {
+            let mode = self.logits.iter().position(|&logit| logit == self.largest).unwrap_or(0);
+            let (before, rest) = self.weights.split_at(mode);
+            let others = sum(before) + sum(&rest[1..]);
+            // ln (1 + others), from that of the nearest float.
+            let near = (1.0 + others) as f32;
+            f64::from(self.isa.run(LnOf(near))) + (others - (f64::from(near) - 1.0)) / f64::from(near)
+        })
     }
 
     /// Every p(k).
@@ -166,7 +189,7 @@ impl<'a> Categorical<'a> {
         })
     }
 
-    /// The smallest k with p(0) + … + p(k) > u.
+    /// The smallest k with p(0) + … + p(k) > u, for u from 0 to below 1. Never one with a probability of 0.
     pub fn quantile(&self, u: f64) -> u8 {
         let target = u * self.total;
         let mut sum = 0.0;
@@ -176,8 +199,18 @@ impl<'a> Categorical<'a> {
                 return k as u8;
             }
         }
-        (self.weights.len() - 1) as u8
+        // u · total was rounded up to the total.
+        self.weights.iter().rposition(|&weight| weight > 0.0).unwrap_or(0) as u8
     }
+}
+
+/// A sum in eight parts, which do not wait for each other.
+fn sum(weights: &[f32]) -> f64 {
+    let mut sums = [0.0; 8];
+    for eight in weights.chunks(8) {
+        sums.iter_mut().zip(eight).for_each(|(sum, &weight)| *sum += f64::from(weight));
+    }
+    sums.iter().sum()
 }
 
 struct Exponentials<'a>(&'a mut [Pack]);
@@ -204,5 +237,90 @@ impl Kernel for LnOf {
         let mut out = Pack::ZERO;
         l.store(&mut out, math::ln(l, l.splat(self.0)));
         out.0[0]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::flat;
+
+    /// Runs on every instruction set.
+    fn with(logits: &[f32], check: impl Fn(&Categorical<'_>)) {
+        for isa in Isa::all() {
+            let mut room = vec![Pack::ZERO; logits.len().div_ceil(LANES)];
+            check(&Categorical::new(isa, logits, &mut room));
+        }
+    }
+
+    #[test]
+    fn a_class_of_probability_zero_is_never_drawn() {
+        const U: [f64; 6] = [0.0, f64::MIN_POSITIVE, 0.5 / 4_294_967_296.0, 0.5, 1.0 - 0.5 / 4_294_967_296.0, 1.0];
+        for n in [3, 16, 17, 256] {
+            for allowed in [0..1, 1..2, n - 1..n, n / 3..n / 2 + 1, 0..n / 2, n / 2..n] {
+                for scale in [0.0, 1.0, 90.0] {
+                    let logit = |k: usize| scale * (k as f32 * 0.7).sin();
+                    let logits: Vec<_> =
+                        (0..n).map(|k| if allowed.contains(&k) { logit(k) } else { f32::NEG_INFINITY }).collect();
+                    with(&logits, |categorical| {
+                        for u in U.into_iter().chain([1.0 - f64::EPSILON / 2.0]) {
+                            assert!(allowed.contains(&usize::from(categorical.quantile(u))), "{n} {allowed:?} {u}");
+                        }
+                        for (k, p) in categorical.probs().enumerate() {
+                            assert_eq!(p > 0.0, allowed.contains(&k));
+                            assert_eq!(categorical.log_prob(k as u8) > f64::NEG_INFINITY, allowed.contains(&k));
+                        }
+                        let all: f64 = allowed.clone().map(|k| categorical.log_prob(k as u8).exp()).sum();
+                        assert!((all - 1.0).abs() < 1e-6);
+                    });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_one_class_left_is_certain() {
+        with(&[f32::NEG_INFINITY, 3.5, f32::NEG_INFINITY], |categorical| {
+            assert_eq!(categorical.log_prob(1), 0.0);
+            assert_eq!(categorical.log_normalizer(), 3.5);
+        });
+    }
+
+    #[test]
+    fn log_probs_keep_their_digits_at_both_ends() {
+        for ahead in [0.0_f32, 0.5, 5.0, 10.0, 16.0, 17.0, 20.0, 60.0, 80.0] {
+            for base in [-1000.0_f32, 0.0, 1000.0] {
+                with(&[base, base, base + ahead, base], |categorical| {
+                    let certain = -(3.0 * (-f64::from(ahead)).exp()).ln_1p();
+                    let got = categorical.log_prob(2);
+                    assert!((got / certain - 1.0).abs() < 1e-6, "{ahead} {base}: {got} {certain}");
+                    let got = categorical.log_prob(0);
+                    assert!((got - certain + f64::from(ahead)).abs() < 2e-7, "{ahead} {base}: {got}");
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn surprise_keeps_its_digits_at_both_ends() {
+        let logits =
+            [-1e4, -100.0, -86.0, -60.0, -17.0, -16.0, -1.0, -1e-6, 0.0, 1e-6, 1.0, 16.0, 17.0, 60.0, 86.0, 1e4];
+        for isa in Isa::all() {
+            for x in [0, 1] {
+                let mut pack = [Pack(logits)];
+                bernoulli_surprise(isa, &mut pack, &[x; LANES]);
+                for (&logit, &got) in logits.iter().zip(flat(&pack)) {
+                    let s = f64::from(if x == 1 { -logit } else { logit });
+                    let expected = s.max(0.0) + (-s.abs()).exp().ln_1p();
+                    // Nothing is below e^−87.
+                    assert!(
+                        (f64::from(got) - expected).abs() <= 5e-7 * expected + 2e-38,
+                        "{logit} {x}: {got} {expected}"
+                    );
+                    let alone = -bernoulli_log_prob(isa, &[Pack([logit; LANES])], &[x]);
+                    assert!((alone - expected).abs() <= 5e-7 * expected + 3e-37, "{logit} {x}: {alone} {expected}");
+                }
+            }
+        }
     }
 }

@@ -50,6 +50,7 @@ impl Model {
                 n * event.n_dims() * event.n_conditionals(),
             )?,
             surprise: wanted("surprise", &mut arrays.surprise, n * event.n_dims())?,
+            log_conditional: wanted("log_conditional", &mut arrays.log_conditional, n * event.n_classes())?,
             features: wanted("features", &mut arrays.features, n * n_features)?,
             code: None,
         };
@@ -87,6 +88,7 @@ struct Arrays<'py> {
     log_weight: Option<PyReadwriteArrayDyn<'py, f64>>,
     conditionals: Option<PyReadwriteArrayDyn<'py, f32>>,
     surprise: Option<PyReadwriteArrayDyn<'py, f32>>,
+    log_conditional: Option<PyReadwriteArrayDyn<'py, f64>>,
     features: Option<PyReadwriteArrayDyn<'py, f32>>,
 }
 
@@ -194,8 +196,10 @@ impl Model {
         self.model.feature_shape()
     }
 
-    /// Fills the arrays that are given for the rows of `x`, walking `n_steps` steps.
-    #[pyo3(signature = (x, threads, progress, *, log_prob=None, conditionals=None, surprise=None, features=None, n_steps=None))]
+    /// Fills the arrays that are given for the rows of `x`, walking `n_steps` steps: `log_prob` is that of their values, and
+    /// `log_conditional` (rows, `n_classes`) that of each class at the last of them.
+    #[pyo3(signature = (x, threads, progress, *, log_prob=None, conditionals=None, surprise=None, log_conditional=None,
+        features=None, n_steps=None))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn score(
         &self,
@@ -206,6 +210,7 @@ impl Model {
         log_prob: Option<&Bound<'_, PyArrayDyn<f64>>>,
         conditionals: Option<&Bound<'_, PyArrayDyn<f32>>>,
         surprise: Option<&Bound<'_, PyArrayDyn<f32>>>,
+        log_conditional: Option<&Bound<'_, PyArrayDyn<f64>>>,
         features: Option<&Bound<'_, PyArrayDyn<f32>>>,
         n_steps: Option<usize>,
     ) -> PyResult<()> {
@@ -215,6 +220,7 @@ impl Model {
             log_prob: borrow("log_prob", log_prob)?,
             conditionals: borrow("conditionals", conditionals)?,
             surprise: borrow("surprise", surprise)?,
+            log_conditional: borrow("log_conditional", log_conditional)?,
             features: borrow("features", features)?,
             ..Arrays::default()
         };

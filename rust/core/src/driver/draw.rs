@@ -55,3 +55,59 @@ impl Decide for Draw {
         self.temperature != 1.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::flat;
+
+    const LOGITS: [f32; 5] = [-2.0, 0.5, 3.0, -60.0, 3.0];
+
+    fn proposed(temperature: f32, logits: &[f32]) -> (bool, Vec<f32>) {
+        let mut logits = logits.to_vec();
+        let draw = Draw { temperature, ..Draw::new(0, 0) };
+        (draw.propose(0, 0, &mut logits), logits)
+    }
+
+    #[test]
+    fn temperature_one_is_the_model() {
+        assert_eq!(proposed(1.0, &LOGITS), (false, LOGITS.to_vec()));
+    }
+
+    #[test]
+    fn temperature_zero_leaves_the_first_of_the_largest() {
+        for zero in [0.0, -0.0] {
+            let (changed, logits) = proposed(zero, &LOGITS);
+            assert!(changed);
+            assert_eq!(logits, [f32::NEG_INFINITY, f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY, f32::NEG_INFINITY]);
+        }
+    }
+
+    #[test]
+    fn differences_are_divided_by_the_temperature() {
+        assert_eq!(proposed(0.5, &LOGITS).1, [-10.0, -5.0, 0.0, -126.0, 0.0]);
+        assert_eq!(proposed(2.0, &LOGITS).1, [-2.5, -1.25, 0.0, -31.5, 0.0]);
+    }
+
+    /// The smallest positive floats: what is not the largest goes to −∞, and nothing to NaN.
+    #[test]
+    fn the_smallest_temperatures_are_greedy() {
+        for temperature in [f32::from_bits(1), f32::MIN_POSITIVE, 1e-30] {
+            let (_, logits) = proposed(temperature, &[-3e38, 0.5, 3e38, -60.0, 3e38]);
+            assert_eq!(logits, [f32::NEG_INFINITY, f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY, 0.0]);
+        }
+    }
+
+    #[test]
+    fn thresholds_are_those_of_the_model_times_the_temperature() {
+        for isa in Isa::all() {
+            let mut model = vec![Pack::ZERO; 7];
+            Draw::new(3, 4).thresholds(isa, 5, &mut model);
+            for temperature in [0.0, 0.25, 1.0, 1e6] {
+                let mut out = vec![Pack::ZERO; 7];
+                Draw { temperature, ..Draw::new(3, 4) }.thresholds(isa, 5, &mut out);
+                assert!(flat(&out).iter().zip(flat(&model)).all(|(out, model)| *out == model * temperature));
+            }
+        }
+    }
+}
