@@ -71,3 +71,16 @@ def test_range_queries(tmp_path):
     assert 1 <= rows["model"][0] < rows["independence"][0]
     assert rows["model"][2] < rows["independence"][2]
     assert {path.name for path in out.iterdir()} == {"table.safetensors", "estimates.png"}
+
+
+def test_detect_anomalies(tmp_path):
+    out = tmp_path / "out"
+    quick = ["--epochs", "15", "--hidden", "50", "--labels", "200"]
+    lines = run("detect_anomalies.py", "--out", str(out), *quick).splitlines()
+    rows = {line[:31].strip(): [float(word) for word in line[31:].split()] for line in lines[3:11]}
+    assert rows["letters"][1] > 0.8
+    _, by_log_prob, by_typicality = rows["blank but for a dot"]
+    assert by_log_prob < 0.2  # too probable
+    assert by_typicality > 0.6
+    assert all(float(line.split()[-1]) > 0.5 for line in lines[-2:])  # accuracies
+    assert {path.name for path in out.iterdir()} == {"nade.safetensors", "roc.png", "surprise.png"}
