@@ -55,13 +55,6 @@ def real(name: str, value: object, low: float, high: float) -> float:
     return number
 
 
-def boolean(name: str, value: object) -> bool:
-    """True or False, and nothing that merely counts as one."""
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    raise TypeError(f"{name} is {value!r} ({type(value).__name__}); wanted True or False")
-
-
 def seed(rng: Rng) -> int:
     """The 64-bit seed of an `rng` argument (as in Scientific Python's SPEC 7).
 
