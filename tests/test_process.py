@@ -22,7 +22,7 @@ from conftest import Case
 # --- threads ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", ["sample", "log_prob"])
+@pytest.mark.parametrize("call", ["sample", "log_prob", "encode", "decode"])
 def test_other_threads_run_meanwhile(call: str, digits: Case) -> None:
     """The GIL is released: a second Python thread keeps ticking during a call."""
     ticks: list[float] = []
@@ -33,14 +33,18 @@ def test_other_threads_run_meanwhile(call: str, digits: Case) -> None:
             ticks.append(time.monotonic())
 
     x = digits.events(1000)
+    calls: dict[str, Callable[[], object]] = {
+        "sample": lambda: digits.model.sample(len(x), rng=0, threads=1),
+        "log_prob": lambda: digits.model.log_prob(x, threads=1),
+        "encode": lambda: digits.model.encode(x, threads=1),
+        "decode": lambda: digits.model.decode(blob, threads=1),
+    }
+    blob = digits.model.encode(x) if call == "decode" else b""
     ticker = threading.Thread(target=tick)
     ticker.start()
     started = time.monotonic()
     try:
-        if call == "sample":
-            digits.model.sample(len(x), rng=0, threads=1)
-        else:
-            digits.model.log_prob(x, threads=1)
+        calls[call]()
         ended = time.monotonic()
     finally:
         stop.set()

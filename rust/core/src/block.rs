@@ -155,12 +155,32 @@ impl<'a> Block<'a> {
         matches!(self.source, Source::Decoder(_))
     }
 
-    /// Bernoulli head, decoded values: one sample's value at this step.
-    pub fn decode(&mut self, sample: usize, step: usize, logit: f32) -> u8 {
+    /// Bernoulli head, decoded values: those of all samples at a step that is a turn, from their logits in the field.
+    pub fn decode_step(&mut self, step: usize) {
+        let n_dims = self.event.n_dims();
+        self.row.resize(self.len.div_ceil(LANES), Pack::ZERO);
+        let logits = flat(self.field)[step..].iter().step_by(n_dims.next_multiple_of(LANES));
+        flat_mut(self.row).iter_mut().zip(logits).for_each(|(out, &logit)| *out = logit);
         let Source::Decoder(decoder) = &mut self.source else { unreachable!("only decoded values are asked for") };
-        let value = decoder.bit(self.isa, logit);
-        self.x[sample * self.event.n_dims() + step] = value;
-        value
+        self.splits.resize(self.len, Split::HALF);
+        Split::of_logits(self.isa, self.row, self.splits);
+        let x = self.x[step..].iter_mut().step_by(n_dims);
+        x.zip(&*self.splits).for_each(|(x, &split)| *x = decoder.bit(split));
+    }
+
+    /// Bernoulli head, decoded values: one sample's from this step on, up to the first one; how many there are. At most
+    /// [`LANES`], and as many as there are logits, each of which holds if all values before it are zeros.
+    pub fn decode_to_one(&mut self, sample: usize, step: usize, logits: &[f32]) -> usize {
+        let mut pack = Pack::ZERO;
+        pack.0[..logits.len()].copy_from_slice(logits);
+        let mut splits = [Split::HALF; LANES];
+        Split::of_logits(self.isa, &[pack], &mut splits);
+        let Source::Decoder(decoder) = &mut self.source else { unreachable!("only decoded values are asked for") };
+        let Some(zeros) = splits[..logits.len()].iter().position(|&split| decoder.bit(split) == 1) else {
+            return logits.len();
+        };
+        self.x[sample * self.event.n_dims() + step + zeros] = 1;
+        zeros + 1
     }
 
     /// Categorical head: finds one sample's value at this step, and books its probability.

@@ -265,16 +265,16 @@ impl PixelCnn {
                 }
                 if self.event.n_classes() > 2 {
                     block.choose(sample, step, logits);
-                } else if decoded {
-                    block.decode(sample, step, logits[0]);
-                    flat_mut(block.field)[sample * stride + step] = logits[0];
                 } else {
                     let field = &mut flat_mut(block.field)[sample * stride + step];
-                    if !given {
+                    if !given && !decoded {
                         block.x[sample * n_dims + step] = u8::from(logits[0] > *field);
                     }
                     *field = logits[0];
                 }
+            }
+            if decoded && self.event.n_classes() == 2 {
+                block.decode_step(step);
             }
         }
         Ok(())
