@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help demo test bench bench-quick lint format build wheel clean
+.PHONY: help demo test references statistics bench bench-quick lint format build wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -26,6 +26,12 @@ demo: build ## train three models on real digits, score and sample them in Rust,
 test: build ## run every test: Rust, Python, documentation
 	cargo test --release --quiet --package ancestral-core
 	$(RUN) -m pytest
+
+references: build ## write tests/references.json anew; what changes in it needs an entry in CHANGELOG.md
+	$(RUN) tests/references.py --write
+
+statistics: build ## test a billion random bits and 10⁸ random bytes as samples show them (some three minutes)
+	$(RUN) tests/uniforms.py check
 
 .venv/bench-ready: .venv/built
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev,bench]'
