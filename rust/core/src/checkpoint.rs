@@ -20,6 +20,8 @@ use crate::error::Error;
 
 const FORMAT: &str = "ancestral";
 const VERSION: &str = "1";
+/// Values that the config of any model may have, however small.
+const SETTINGS: usize = 32;
 
 /// A tensor of finite floats in row-major order.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +86,7 @@ impl Checkpoint {
             )));
         }
         let kind = field("kind")?.clone();
-        let config = parse(field("config")?)?;
+        let config = parse(field("config")?, (bytes.len() - 8 - header_len) / size_of::<f32>())?;
         let mut tensors = BTreeMap::new();
         for (name, view) in SafeTensors::deserialize(bytes).map_err(invalid)?.iter() {
             if view.dtype() != Dtype::F32 {
@@ -143,12 +145,13 @@ impl Checkpoint {
     }
 }
 
-/// Any JSON in which no object has the same key twice: readers that kept the first and the last of them would differ.
-struct UniqueKeys;
+/// How many values some JSON has, in which no object has the same key twice: readers that kept the first and the last of
+/// them would differ.
+struct UniqueKeys(usize);
 
 impl<'de> Deserialize<'de> for UniqueKeys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UniqueKeys)
+        deserializer.deserialize_any(UniqueKeys(1))
     }
 }
 
@@ -176,13 +179,16 @@ impl<'de> Visitor<'de> for UniqueKeys {
     fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
         Ok(self)
     }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while items.next_element::<Self>()?.is_some() {}
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Self, A::Error> {
+        while let Some(item) = items.next_element::<Self>()? {
+            self.0 += item.0;
+        }
         Ok(self)
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<Self, A::Error> {
         let mut seen = HashSet::new();
-        while let Some((key, _)) = entries.next_entry::<String, Self>()? {
+        while let Some((key, value)) = entries.next_entry::<String, Self>()? {
+            self.0 += value.0;
             if let Some(twice) = seen.replace(key) {
                 return Err(A::Error::custom(format!("the key {twice:?} stands twice")));
             }
@@ -191,9 +197,14 @@ impl<'de> Visitor<'de> for UniqueKeys {
     }
 }
 
-/// A config from its JSON text.
-pub fn parse(config: &str) -> Result<Value, Error> {
-    serde_json::from_str::<UniqueKeys>(config)
-        .and_then(|_| serde_json::from_str(config))
-        .map_err(|error| Error::format(format!("the config is not JSON: {error}")))
+/// A config from its JSON text, for a model of at most so many floats.
+pub fn parse(config: &str, floats: usize) -> Result<Value, Error> {
+    let invalid = |error| Error::format(format!("the config is not JSON: {error}"));
+    // The longest config is that of an order, which lists as many dimensions as there are biases. A list in memory takes
+    // many times its text.
+    let UniqueKeys(values) = serde_json::from_str(config).map_err(invalid)?;
+    if values > floats.saturating_add(SETTINGS) {
+        return Err(Error::format(format!("the config has {values} values, more than a model of {floats} floats can")));
+    }
+    serde_json::from_str(config).map_err(invalid)
 }

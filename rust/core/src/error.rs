@@ -51,9 +51,30 @@ pub enum Error {
     Interrupted,
 }
 
+/// The most characters of a message at its beginning, and at its end.
+const HEAD: usize = 600;
+const TAIL: usize = 300;
+
 impl Error {
     /// A [`Error::Format`].
+    ///
+    /// A message quotes a file that may be hostile: control characters are written out, so that a terminal does not obey
+    /// them, and the middle of a long text is left out.
     pub fn format(message: impl Into<String>) -> Self {
-        Error::Format(message.into())
+        let message: String = message.into();
+        let mut text = String::new();
+        let n = message.chars().count();
+        for (at, c) in message.chars().enumerate() {
+            match c {
+                _ if at >= HEAD && at + TAIL < n => {
+                    if at == HEAD {
+                        text.push('…');
+                    }
+                }
+                _ if c.is_control() => text.extend(c.escape_default()),
+                _ => text.push(c),
+            }
+        }
+        Error::Format(text)
     }
 }
