@@ -117,7 +117,9 @@ impl Checkpoint {
         let mut bytes = Vec::with_capacity(8 + header.len() + end);
         bytes.extend((header.len() as u64).to_le_bytes());
         bytes.extend(header);
-        bytes.extend(self.tensors.values().flat_map(|tensor| &tensor.data).flat_map(|value| value.to_le_bytes()));
+        for value in self.tensors.values().flat_map(|tensor| &tensor.data) {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
         bytes
     }
 

@@ -39,9 +39,9 @@ trait Target {
     fn run(&self, input: &[u8]) -> Result<bool, String>;
 }
 
-fn target(name: &str) -> Box<dyn Target> {
+fn target(name: &str, seed: u64) -> Box<dyn Target> {
     match name {
-        "model" => Box::new(model::ModelFiles),
+        "model" => Box::new(model::ModelFiles::new(&mut Rng::with_seed(seed))),
         other => panic!("no target {other:?}; there is: model"),
     }
 }
@@ -94,7 +94,7 @@ fn main() -> ExitCode {
 
 /// One execution, with the panic's own message.
 fn repeat(arguments: &Arguments, execution: u64) -> ExitCode {
-    let target = target(&arguments.target);
+    let target = target(&arguments.target, arguments.seed);
     let input = target.input(&mut rng(arguments.seed, execution));
     let path = format!("fuzz-{}-{}-{execution}.bin", arguments.target, arguments.seed);
     fs::write(&path, &input).expect("a file in this folder");
@@ -106,7 +106,7 @@ fn repeat(arguments: &Arguments, execution: u64) -> ExitCode {
 
 /// The worker: execution after execution; each is noted before it begins.
 fn work(arguments: &Arguments, progress: &Path) -> ExitCode {
-    let target = target(&arguments.target);
+    let target = target(&arguments.target, arguments.seed);
     let mut progress = File::create(progress).expect("a file for the progress");
     let (started, (seconds, executions)) = (Instant::now(), arguments.limit);
     let (mut accepted, mut done) = (0, 0);

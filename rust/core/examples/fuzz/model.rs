@@ -23,15 +23,31 @@ const N: usize = 3;
 /// The largest model that is walked, in dimensions and multiply-adds.
 const WALKED: (usize, usize) = (1 << 12, 1 << 18);
 
+/// Well-formed files to damage.
+const FILES: usize = 512;
+
 /// Model files.
-pub struct ModelFiles;
+pub struct ModelFiles {
+    well_formed: Vec<Vec<u8>>,
+}
+
+impl ModelFiles {
+    /// With files to damage.
+    pub fn new(rng: &mut Rng) -> Self {
+        Self { well_formed: (0..FILES).map(|_| checkpoint(rng).to_bytes()).collect() }
+    }
+
+    fn any(&self, rng: &mut Rng) -> &[u8] {
+        &self.well_formed[rng.usize(..FILES)]
+    }
+}
 
 impl Target for ModelFiles {
     fn input(&self, rng: &mut Rng) -> Vec<u8> {
-        let mut file = checkpoint(rng).to_bytes();
-        match rng.u8(..8) {
-            0 => return file,
-            1..4 => {
+        let mut file = self.any(rng).to_vec();
+        match rng.u8(..16) {
+            0 => return checkpoint(rng).to_bytes(),
+            1..8 => {
                 for _ in 0..rng.u8(1..4) {
                     let (text, data) = split(&file);
                     let Ok(mut json) = serde_json::from_slice::<Value>(text) else { break };
@@ -42,7 +58,7 @@ impl Target for ModelFiles {
                     file = join(text.as_bytes(), data);
                 }
             }
-            4 => {
+            8..11 => {
                 // Data alone: the header still fits.
                 let (text, data) = split(&file);
                 let (text, mut data) = (text.to_vec(), data.to_vec());
@@ -51,17 +67,17 @@ impl Target for ModelFiles {
                 data.resize(len, 0);
                 file = join(&text, &data);
             }
-            5 => {
+            11..13 => {
                 let (text, data) = split(&file);
                 let (mut text, data) = (text.to_vec(), data.to_vec());
                 (0..rng.u8(1..4)).for_each(|_| bytes::damage(rng, &mut text));
                 file = join(&text, &data);
             }
-            6 => {
+            13 => {
                 // The head of one file, and the tail of another.
-                let other = checkpoint(rng).to_bytes();
+                let other = self.any(rng);
                 file.truncate(bytes::place(rng, &file));
-                file.extend(&other[bytes::place(rng, &other)..]);
+                file.extend(&other[bytes::place(rng, other)..]);
             }
             _ => (0..rng.u8(1..4)).for_each(|_| bytes::damage(rng, &mut file)),
         }
