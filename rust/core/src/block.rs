@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{
     driver::{Decide, Decoder, Driver},
-    error::Error,
+    error::{Error, resize},
     event::Event,
     head::{self, Categorical},
     kernels::{Isa, LANES, Pack, flat, flat_mut},
@@ -106,7 +106,7 @@ impl<'a> Block<'a> {
     /// The block of samples `first` to `first + len` − 1, its thresholds asked of the driver.
     ///
     /// # Errors
-    /// Those of a decoder.
+    /// Those of a decoder; [`Error::Memory`].
     pub fn new(
         task: &Task<'a>,
         (first, len): (usize, usize),
@@ -117,10 +117,10 @@ impl<'a> Block<'a> {
         let bernoulli = event.n_classes() == 2;
         let packs = if bernoulli { event.n_dims().div_ceil(LANES) } else { 0 };
         let Room { field, x, weights, row, fixed, proposal } = room;
-        field.resize(len * packs, Pack::ZERO);
+        resize(field, len * packs, Pack::ZERO)?;
         weights.resize(event.n_classes().div_ceil(LANES), Pack::ZERO);
         x.clear();
-        x.resize(len * event.n_dims(), 0);
+        resize(x, len * event.n_dims(), 0)?;
         let source = match driver {
             Driver::Score(score) => {
                 for (sample, x) in x.chunks_exact_mut(event.n_dims()).enumerate() {

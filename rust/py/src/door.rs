@@ -8,7 +8,7 @@ use ancestral_core::{
 };
 use pyo3::{
     create_exception,
-    exceptions::{PyKeyboardInterrupt, PyOverflowError, PyRuntimeError, PyValueError},
+    exceptions::{PyKeyboardInterrupt, PyMemoryError, PyOverflowError, PyRuntimeError, PyValueError},
     prelude::*,
 };
 
@@ -22,6 +22,7 @@ pub fn raise(error: Error) -> PyErr {
         Error::Support { .. } | Error::Empty { .. } => PyValueError::new_err(message),
         Error::Overflow { .. } => PyOverflowError::new_err(message),
         Error::Isa { .. } | Error::Threads { .. } => PyRuntimeError::new_err(message),
+        Error::Memory { .. } => PyMemoryError::new_err(message),
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),
     }
 }

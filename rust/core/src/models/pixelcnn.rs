@@ -174,7 +174,7 @@ impl PixelCnn {
     fn draw(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
         let [channels, height, width] = self.shape;
         let samples = 0..block.len;
-        let mut state = self.graph.activations(self.graph.plan(block.len), &mut scratch.packs);
+        let mut state = self.graph.activations(self.graph.plan(block.len), &mut scratch.packs)?;
         for y in 0..height.min(block.n_steps.div_ceil(width * channels)) {
             block.check()?;
             for (x, group) in (0..width).flat_map(|x| (0..channels).map(move |group| (x, group))) {
@@ -195,7 +195,7 @@ impl PixelCnn {
         for first in (0..block.len).step_by(at_once) {
             let samples = first..block.len.min(first + at_once);
             let plan = Plan { in_lanes: InLanes::Sites, samples: samples.len(), span: SITES.min(width) };
-            let mut state = self.graph.activations(plan, &mut scratch.packs);
+            let mut state = self.graph.activations(plan, &mut scratch.packs)?;
             for y in 0..height.min(block.n_steps.div_ceil(width * channels)) {
                 block.check()?;
                 for x in (0..width).step_by(plan.span) {
