@@ -7,7 +7,6 @@ import copy
 import multiprocessing
 import pickle
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -264,14 +263,7 @@ def test_the_interpreter_ends_while_threads_are_at_work(run_python: Callable[...
     slow = Slow()
     print("leaving")
     """
-    try:
-        assert run_python(script, timeout=30) == "leaving\n"
-    except AssertionError:
-        # Before 3.14 CPython ends a thread by force that asks for the GIL now, and rarely crashes over it (seen once
-        # in some hundred runs); a crash of ours would come again.
-        if sys.version_info >= (3, 14):
-            raise
-        assert run_python(script, timeout=30) == "leaving\n"
+    assert run_python(script, timeout=30) == "leaving\n"
 
 
 def test_memory_does_not_grow(run_python: Callable[..., str]) -> None:

@@ -6,11 +6,13 @@ value.
 
 from __future__ import annotations
 
+import json
 import math
 import operator
 import os
 import secrets
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -53,6 +55,27 @@ def real(name: str, value: object, low: float, high: float) -> float:
     if not low <= number <= high:
         raise ValueError(f"{name} is {number}; wanted a number from {low:g} to {high:g}")
     return number
+
+
+def text(name: str, value: object) -> str:
+    """A string that UTF-8 can hold."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); wanted a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} is {value!r}; wanted a string without lone surrogates") from None
+    return value
+
+
+def json_text(name: str, value: Mapping[str, object]) -> str:
+    """The JSON text of a mapping."""
+    try:
+        return json.dumps(dict(value))
+    except TypeError as error:
+        raise TypeError(f"{name} is not made of what JSON has: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name} cannot be written as JSON: {error}") from None
 
 
 def seed(rng: Rng) -> int:

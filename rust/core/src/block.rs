@@ -12,7 +12,7 @@ use crate::{
         interval::{self, Interval, Split},
     },
     driver::{Decide, Decoder, Driver},
-    error::Error,
+    error::{Error, resize},
     event::Event,
     head::{self, Categorical},
     kernels::{Isa, LANES, Pack, flat, flat_mut},
@@ -87,7 +87,7 @@ impl<'a> Block<'a> {
     /// The block of samples `first` to `first + len` − 1, its thresholds asked of the driver.
     ///
     /// # Errors
-    /// Those of a decoder.
+    /// Those of a decoder; [`Error::Memory`].
     pub fn new(
         task: &Task<'a>,
         (first, len): (usize, usize),
@@ -99,12 +99,12 @@ impl<'a> Block<'a> {
         let bernoulli = event.n_classes() == 2;
         let packs = if bernoulli { event.n_dims().div_ceil(LANES) } else { 0 };
         let Room { field, x, weights, row, fixed, proposal, splits, intervals } = room;
-        field.resize(len * packs, Pack::ZERO);
+        resize(field, len * packs, Pack::ZERO)?;
         weights.resize(event.n_classes().div_ceil(LANES), Pack::ZERO);
         x.clear();
-        x.resize(len * event.n_dims(), 0);
+        resize(x, len * event.n_dims(), 0)?;
         if out.code.is_some() {
-            intervals.resize(len * event.n_dims(), Split::HALF.interval(0));
+            resize(intervals, len * event.n_dims(), Split::HALF.interval(0))?;
         }
         for sums in [&mut out.log_prob, &mut out.log_weight].into_iter().flatten() {
             sums.fill(0.0);

@@ -88,7 +88,8 @@ impl Model {
             let tensor = Tensor::new(&name, array.shape().to_vec(), data.to_vec()).map_err(raise)?;
             read.insert(name, tensor);
         }
-        let config = checkpoint::parse(config).map_err(raise)?;
+        let floats = read.values().map(|tensor| tensor.data().len()).sum();
+        let config = checkpoint::parse(config, floats).map_err(raise)?;
         py.detach(|| Self::new(Checkpoint { kind, config, tensors: read }))
     }
 
