@@ -3,7 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 
-.PHONY: help demo test bench bench-quick lint format build wheel clean
+FUZZ_SECONDS ?= 60
+FUZZ ?= model --seconds $(FUZZ_SECONDS)
+FUZZER := cargo run --profile fuzz --quiet --package ancestral-core --example fuzz --
+
+.PHONY: help demo test references statistics fuzz bench bench-quick lint format build wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -25,7 +29,16 @@ demo: build ## train three models on real digits, score and sample them in Rust,
 
 test: build ## run every test: Rust, Python, documentation
 	cargo test --release --quiet --package ancestral-core
+	$(FUZZER) model --seconds 5
 	$(RUN) -m pytest
+
+references: build ## write tests/references.json anew; what changes in it needs an entry in CHANGELOG.md
+	$(RUN) tests/references.py --write
+
+statistics: build ## test a billion random bits and 10⁸ random bytes as samples show them (some three minutes)
+	$(RUN) tests/uniforms.py check
+fuzz: ## damaged and hostile model files for FUZZ_SECONDS (60), or as FUZZ='model --seed 7 --executions 1000000' says
+	$(FUZZER) $(FUZZ)
 
 .venv/bench-ready: .venv/built
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev,bench]'

@@ -251,12 +251,12 @@ def random_tensors(kind: str, config: Config, rng: np.random.Generator, scale: f
     the largest logit met on random events is about `scale`."""
     tensors = {name: value.astype(np.float32) for name, value in _unscaled(kind, config, rng).items()}
     reached = np.abs(logits(kind, config, tensors, random_events(kind, config, 64, rng))).max()
-    for name in _LAST_LAYER[kind]:
+    for name in LAST_LAYER[kind]:
         tensors[name] = (tensors[name] * (scale / max(reached, 1e-30))).astype(np.float32)
     return tensors
 
 
-_LAST_LAYER = {
+LAST_LAYER = {
     "FVSBN": ("weight", "bias"),
     "NADE": ("V", "b"),
     "PixelCNN": ("head_out.weight", "head_out.bias"),

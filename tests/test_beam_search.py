@@ -208,9 +208,7 @@ def test_a_wrong_value_is_shown_with_its_place(build: Callable[..., Case]) -> No
     case = build("PixelCNN", oracle.pixelcnn_config((2, 3, 4), 5))
     evidence = np.full((2, 3, 4), -1)
     evidence[1, 2, 3] = 5
-    with pytest.raises(
-        ValueError, match=r"evidence\[1, 2, 3\] is 5; wanted integers from 0 to 4, except"
-    ):
+    with pytest.raises(ValueError, match=r"evidence\[1, 2, 3\] is 5; wanted integers from 0 to 4, except"):
         case.model.beam_search(evidence)
 
 

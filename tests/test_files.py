@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -100,6 +101,55 @@ def test_saving_what_cannot_be_saved(model: ancestral.Model, tmp_path: Path) -> 
 def test_saving_to_what_is_no_file_name(path: str, model: ancestral.Model) -> None:
     with pytest.raises(OSError, match=r"."):
         model.save(path)
+
+
+@pytest.mark.parametrize("path", ["file/model", "m" * 256, "no/folder", "/proc/model", "/proc/self/maps", "/dev/full"])
+def test_saving_where_nothing_can_be_written(path: str, model: ancestral.Model, tmp_path: Path) -> None:
+    """OSError that names the file, also for root, and nothing is left behind."""
+    if path.startswith("/") and not Path(path).parent.exists():
+        pytest.skip(f"there is no {Path(path).parent} here")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"."):
+        model.save(tmp_path / path)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_name_that_no_system_takes(model: ancestral.Model, tmp_path: Path) -> None:
+    for call in (model.save, ancestral.load):
+        with pytest.raises(ValueError, match="null"):
+            call(tmp_path / "a\0b")
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/full"])
+def test_a_device_stays_one(path: str, model: ancestral.Model) -> None:
+    """Written to, and not replaced by a file, which root could."""
+    if not Path(path).is_char_device():
+        pytest.skip(f"there is no {path} here")
+    with contextlib.suppress(OSError):
+        model.save(path)
+    assert Path(path).is_char_device()
+
+
+def test_a_pipe_is_written_to(model: ancestral.Model, tmp_path: Path) -> None:
+    pipe, copy = tmp_path / "pipe", tmp_path / "copy"
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: copy.write_bytes(pipe.read_bytes()))
+    reader.start()
+    model.save(pipe)
+    reader.join()
+    assert pipe.is_fifo()
+    assert repr(ancestral.load(copy)) == repr(model)
+
+
+def test_a_link_stays_one(model: ancestral.Model, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    link, target = tmp_path / "link", tmp_path / "folder" / "model"
+    link.symlink_to(target)
+    for _ in range(2):  # the first time the target is not yet there
+        model.save(link)
+        assert link.is_symlink()
+        assert repr(ancestral.load(target)) == repr(model)
+    assert [p.name for p in (tmp_path / "folder").iterdir()] == ["model"]
 
 
 def test_the_longest_file_name(model: ancestral.Model, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class Machine(RuleBasedStateMachine):
         terms = np.abs(
             self.case.tensors[{"FVSBN": "weight", "NADE": "V", "PixelCNN": "head_out.weight"}[self.case.kind]]
         )
-        self.per_dim = 1e-5 + 2**-21 * float(terms.reshape(len(terms), -1).sum(axis=1).max())
+        self.per_dim = 1e-5 + 2**-23 * float(terms.reshape(len(terms), -1).sum(axis=1).max())
         self.tolerance = self.per_dim * d
 
     def enter(self, keys: Iterable[Hashable], rows: npt.NDArray[Any]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import subprocess
 import sys
@@ -14,7 +15,15 @@ import numpy as np
 import pytest
 
 import ancestral
+import compressed_file
 from conftest import Case, script_environment
+
+
+def encoded(case: Case, n: int) -> bytes:
+    """The same 32 rows or fewer again and again."""
+    rows = math.gcd(n, 32)
+    return compressed_file.repeated(case.model.encode(case.events(rows), block_len=rows), n // rows)
+
 
 CALLS: dict[str, Callable[[Case, int, dict[str, Any]], Any]] = {
     "log_prob": lambda case, n, keywords: case.model.log_prob(case.events(n), **keywords),
@@ -23,6 +32,8 @@ CALLS: dict[str, Callable[[Case, int, dict[str, Any]], Any]] = {
     "features": lambda case, n, keywords: case.model.features(case.events(n), **keywords),
     "sample": lambda case, n, keywords: case.model.sample(n, rng=0, **keywords),
     "sample_and_log_prob": lambda case, n, keywords: case.model.sample_and_log_prob(n, rng=0, **keywords),
+    "encode": lambda case, n, keywords: case.model.encode(case.events(n), block_len=32, **keywords),
+    "decode": lambda case, n, keywords: case.model.decode(encoded(case, n), **keywords),
 }
 
 
@@ -128,12 +139,13 @@ def test_progress_of_nothing(digits: Case) -> None:
 
 LONG_CALL = """
 import signal, sys, time
-import ancestral, numpy as np, oracle
+import ancestral, compressed_file, numpy as np, oracle
 
 config = oracle.pixelcnn_config((1, 28, 28), 2, 32, 4, 32)
 tensors = oracle.random_tensors("PixelCNN", config, np.random.default_rng(0), 3.0)
 model = ancestral.Model.from_tensors("PixelCNN", config, tensors)
 expected = model.sample(3, rng=0)
+blob = compressed_file.repeated(model.encode(expected, block_len=3), 70_000)
 x = np.zeros((200_000, 1, 28, 28), np.uint8)
 call, threads = sys.argv[1], int(sys.argv[2])
 # A parent that runs in the background hands down an ignored SIGINT.
@@ -142,6 +154,8 @@ print("ready", flush=True)
 try:
     if call == "sample":
         model.sample(len(x), rng=0, threads=threads, out=x)
+    elif call == "decode":
+        model.decode(blob, threads=threads)
     else:
         getattr(model, call)(x, threads=threads)
 except KeyboardInterrupt:
@@ -154,7 +168,7 @@ else:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("call", ["sample", "log_prob"])
+@pytest.mark.parametrize("call", ["sample", "log_prob", "encode", "decode"])
 def test_ctrl_c(call: str, threads: int) -> None:
     """KeyboardInterrupt within seconds of a call that would take minutes, and the model goes on working."""
     process = subprocess.Popen(

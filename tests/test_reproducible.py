@@ -1,8 +1,10 @@
-"""Same weights, same seed, same index: the same bits, whatever the batch, threads or instruction set."""
+"""Same weights, same seed, same index: the same bits, whatever the batch, threads or layout.
+
+For other instruction sets and machines see test_references.py; for the operations, bits.py.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -11,63 +13,88 @@ import numpy as np
 import pytest
 
 import ancestral
+import bits
 import oracle
-from conftest import Case
+from conftest import LARGE, SMALL, Case
 
-THREADS = [1, 2, 3, None]
+THREADS = [1, 2, 3, 8, None]
+# Batches on either side of anything that a block might be aligned to.
+CUTS = [0, 1, 3, 8, 15, 16, 17, 31, 64, 100, 127, 129, 500, 511, 513, 1000, 1024, 1100]
 
-
-@pytest.mark.parametrize("threads", THREADS)
-def test_a_sample_is_the_concatenation_of_its_parts(small: Case, threads: int | None) -> None:
-    model = small.model
-    whole = model.sample(10, rng=0)
-    parts = [model.sample(4, rng=0, threads=threads), model.sample(6, rng=0, start=4, threads=threads)]
-    np.testing.assert_array_equal(model.sample(10, rng=0, threads=threads), whole)
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
+# Every family, then models that many rows of take several blocks and threads, then one of the size used on MNIST.
+ROWS = {f"small {name}": 40 for name in SMALL} | {f"large {name}": CUTS[-1] for name in LARGE} | {"digits": 40}
 
 
-@pytest.mark.parametrize("threads", THREADS)
-def test_every_cut_of_a_larger_sample(large: Case, threads: int | None) -> None:
-    """Cuts on either side of anything a block might be aligned to."""
-    model = large.model
-    x, log_prob = model.sample_and_log_prob(2100, rng=7, threads=threads)
-    cuts = [0, 1, 3, 8, 15, 16, 17, 31, 64, 100, 127, 129, 500, 511, 513, 1000, 1024, 2047, 2049, 2100]
-    for a, b in itertools.pairwise(cuts):
-        part, part_log_prob = model.sample_and_log_prob(b - a, rng=7, start=a, threads=threads)
-        np.testing.assert_array_equal(part, x[a:b])
-        np.testing.assert_array_equal(part_log_prob, log_prob[a:b])
+@pytest.fixture(scope="module", params=ROWS)
+def given(request: pytest.FixtureRequest, build: Callable[..., Case]) -> tuple[Case, bits.Events]:
+    """A model, and rows of data."""
+    size, _, name = request.param.partition(" ")
+    if size == "digits":
+        case: Case = request.getfixturevalue("digits")
+    else:
+        case = build(*(SMALL if size == "small" else LARGE)[name])
+    return case, case.events(ROWS[request.param])
 
 
-@pytest.mark.parametrize("threads", THREADS)
-def test_log_prob_and_conditionals_do_not_depend_on_the_batch(large: Case, threads: int | None) -> None:
-    model = large.model
-    x = large.events(1100)
-    log_prob, conditionals = model.log_prob(x, threads=1), model.conditionals(x, threads=1)
-    for step in (1, 7, 16, 33, 1000, 1100):
-        rows = slice(0, 150) if step == 1 else slice(None)
-        batches = np.array_split(x[rows], range(step, len(x[rows]), step))
-        np.testing.assert_array_equal(
-            np.concatenate([model.log_prob(batch, threads=threads) for batch in batches]), log_prob[rows]
-        )
-        np.testing.assert_array_equal(
-            np.concatenate([model.conditionals(batch, threads=threads) for batch in batches]),
-            conditionals[rows],
-        )
+# --- the matrix: every model, every operation ------------------------------------------------------------
 
 
-def test_a_row_does_not_depend_on_its_neighbours(large: Case) -> None:
-    model = large.model
-    x = large.events(300)
+def test_any_threads_batches_and_starts(given: tuple[Case, bits.Events]) -> None:
+    """All rows at once, and cut anywhere, each part begun at its own index."""
+    case, x = given
+    cuts = [cut for cut in CUTS if cut < len(x)] + [len(x)]
+    for name, operation in bits.OPERATIONS.items():
+        expected = bits.run(operation, case, x, threads=1)
+        for threads in THREADS:
+            what = f"{name}, {threads} threads"
+            bits.assert_same_bits(bits.run(operation, case, x, threads=threads), expected, what)
+            if name not in bits.WHOLE:
+                parts = [bits.run(operation, case, x[a:b], a, threads) for a, b in itertools.pairwise(cuts)]
+                bits.assert_same_bits(bits.joined(parts), expected, f"{what}, in parts")
+
+
+def test_any_neighbours(given: tuple[Case, bits.Events]) -> None:
+    case, x = given
     shuffled = np.random.default_rng(1).permutation(len(x))
-    np.testing.assert_array_equal(model.log_prob(x[shuffled]), model.log_prob(x)[shuffled])
-    np.testing.assert_array_equal(model.conditionals(x[shuffled]), model.conditionals(x)[shuffled])
+    for name, operation in bits.SCORES.items():
+        expected = tuple(array[shuffled] for array in bits.run(operation, case, x))
+        bits.assert_same_bits(bits.run(operation, case, x[shuffled]), expected, name)
 
 
-def test_a_large_model(digits: Case) -> None:
-    model = digits.model
-    x, log_prob = model.sample_and_log_prob(40, rng=0, threads=2)
-    np.testing.assert_array_equal(model.sample(23, rng=0, start=17, threads=1), x[17:])
-    np.testing.assert_array_equal(model.log_prob(x[5:], threads=1), log_prob[5:])
+LAYOUTS: dict[str, Callable[[bits.Events], Any]] = {
+    "every other row": lambda x: np.repeat(x, 2, axis=0)[::2],
+    "every other value": lambda x: np.repeat(x, 2, axis=-1)[..., ::2],
+    "backwards": lambda x: x[::-1].copy()[::-1],
+    "Fortran": np.asfortranarray,
+    "int64": lambda x: x.astype(np.int64),
+    "big-endian float": lambda x: x.astype(">f4"),
+}
+
+
+def test_any_layout_and_dtype(given: tuple[Case, bits.Events]) -> None:
+    case, x = given[0], given[1][:100]
+    for name, operation in bits.SCORES.items():
+        expected = bits.run(operation, case, x)
+        for layout, change in LAYOUTS.items():
+            bits.assert_same_bits(bits.run(operation, case, change(x)), expected, f"{name}, {layout}")
+
+
+def test_log_prob_has_the_bits_of_the_draw(given: tuple[Case, bits.Events]) -> None:
+    """Two ways through the core: one in which the values come about, one in which they are known."""
+    case, x = given
+    draws, log_prob = case.model.sample_and_log_prob(len(x), rng=bits.SEED)
+    again = case.model.sample(len(x), rng=bits.SEED), case.model.log_prob(draws)
+    bits.assert_same_bits(again, (draws, log_prob), "sample, log_prob")
+
+
+def test_the_matrix_can_fail(build: Callable[..., Case]) -> None:
+    """Its comparison sees a draw begun elsewhere, and the sign of a zero."""
+    case = build(*LARGE["fvsbn"])
+    rows = bits.run(bits.DRAWS["sample"], case, case.events(5))
+    with pytest.raises(AssertionError, match="elsewhere"):
+        bits.assert_same_bits(bits.run(bits.DRAWS["sample"], case, case.events(5), 1), rows, "elsewhere")
+    with pytest.raises(AssertionError, match="different bits"):
+        bits.assert_same_bits((np.array([0.0]),), (np.array([-0.0]),), "zeros")
 
 
 @pytest.mark.parametrize("n_classes", [2, 5])
@@ -158,119 +185,3 @@ def test_no_rng_is_fresh_and_touches_no_global_state(build: Callable[..., Case])
     first, second = model.sample(4), model.sample(4, rng=None)
     assert not (first == second).all()
     assert np.random.get_state()[1].tobytes() == state  # type: ignore[index,union-attr] # noqa: NPY002
-
-
-# --- reference draws -------------------------------------------------------------------------------------
-
-# What a seed gives is a promise: these change only with a note in the CHANGELOG.
-REFERENCE = {
-    "FVSBN": "b33b70ecdec643df544e02c1f179e163",
-    "NADE": "0228696597a9b5e2c8b2dcc33f145608",
-    "PixelCNN": "1d9f1a953fbc15f67624bc69700edf65",
-    "categorical": "176572dcb4388d133c8ea4a4ec2f8bff",
-}
-
-
-def simple_tensors(kind: str, config: oracle.Config) -> oracle.Tensors:
-    """Weights that are multiples of 1/8, the same on any machine and with any NumPy."""
-    tensors = oracle.random_tensors(kind, config, np.random.default_rng(0), 1.0)
-    for name, value in tensors.items():
-        simple = np.arange(value.size) * 31 % 17 / 8 - 1
-        tensors[name] = np.where(value != 0, simple.reshape(value.shape), 0).astype(np.float32)
-    return tensors
-
-
-REFERENCE_MODELS = [
-    ("FVSBN", oracle.fvsbn_config(20)),
-    ("NADE", oracle.nade_config(20, 9, list(range(19, -1, -1)))),
-    ("PixelCNN", oracle.pixelcnn_config((1, 4, 5), n_channels=12, n_blocks=1, n_head=5)),
-    ("PixelCNN", oracle.pixelcnn_config((3, 2, 3), 5, n_channels=6)),
-]
-
-
-@pytest.mark.parametrize(("kind", "config"), REFERENCE_MODELS, ids=["FVSBN", "NADE", "PixelCNN", "categorical"])
-def test_reference_draws(kind: str, config: oracle.Config, request: pytest.FixtureRequest) -> None:
-    model = ancestral.Model.from_tensors(kind, config, simple_tensors(kind, config))
-    x = model.sample(100, rng=2026, start=2**33)
-    assert hashlib.sha256(x.tobytes()).hexdigest()[:32] == REFERENCE[request.node.callspec.id]
-
-
-# --- instruction sets ------------------------------------------------------------------------------------
-
-BITS = """
-import hashlib
-import sys
-
-import ancestral
-import numpy as np
-import oracle
-
-models = [
-    ("FVSBN", oracle.fvsbn_config(61)),
-    ("NADE", oracle.nade_config(37, 83, list(range(36, -1, -1)))),
-    ("PixelCNN", oracle.pixelcnn_config((1, 5, 6), n_channels=22, n_head=19)),
-    ("PixelCNN", oracle.pixelcnn_config((3, 3, 2), 5, n_channels=12, n_head=7)),
-    ("PixelCNN", oracle.pixelcnn_config((1, 2, 2), 256, n_channels=34, n_head=33)),
-    ("NADE", oracle.nade_config(200, 150)),
-]
-for kind, config in models:
-    for scale in (0.1, 3.0, 50.0, 1000.0):
-        tensors = oracle.random_tensors(kind, config, np.random.default_rng(0), scale)
-        model = ancestral.Model.from_tensors(kind, config, tensors)
-        events = oracle.random_events(kind, config, 45, np.random.default_rng(1))
-        sample, log_prob = model.sample_and_log_prob(45, rng=0)
-        seen = np.arange(model.n_dims).reshape(model.event_shape) % 3 == 1
-        done = model.complete(events, seen, n_samples=10, rng=0)
-        arrays = [sample, log_prob, model.log_prob(events), model.conditionals(events), model.surprise(events)]
-        arrays += [model.sample(45, rng=0, temperature=0.7), *model.beam_search(n_beams=3)]
-        if kind != "FVSBN":
-            arrays.append(model.features(events))
-        arrays += [done.x, done.log_weights]
-        for array in arrays:
-            print(kind, scale, array.dtype, hashlib.sha256(array.tobytes()).hexdigest())
-"""
-
-
-@pytest.fixture(scope="module")
-def native_bits(run_python: Callable[..., str]) -> str:
-    return run_python(BITS)
-
-
-def cpu_has(isa: str) -> bool:
-    """Whether this CPU can run a path, by NumPy's own detection."""
-    from numpy._core._multiarray_umath import __cpu_features__ as features
-
-    needed = {"portable": [], "avx2": ["AVX2", "FMA3"], "avx512": ["AVX512F"]}
-    return all(features.get(name, False) for name in needed[isa])
-
-
-@pytest.mark.parametrize("isa", ["portable", "avx2", "avx512"])
-def test_every_instruction_set_gives_the_same_bits(isa: str, native_bits: str, run_python: Callable[..., str]) -> None:
-    if not cpu_has(isa):
-        pytest.skip(f"this CPU has no {isa}")
-    assert run_python(BITS, ANCESTRAL_ISA=isa, timeout=300) == native_bits
-    assert native_bits.count("\n") == 4 * (10 + 5 * 11)
-
-
-@pytest.mark.parametrize("isa", ["sse9", "AVX-2", "neon" if cpu_has("avx2") else "avx2"])
-def test_an_instruction_set_that_is_not_there_is_refused(isa: str, run_python: Callable[..., str]) -> None:
-    script = """
-    import ancestral, numpy as np
-    try:
-        model = ancestral.Model.from_tensors(
-            "FVSBN", {"n_dims": 1, "order": None},
-            {"weight": np.zeros((1, 1), np.float32), "bias": np.zeros(1, np.float32)},
-        )
-        model.sample(1, rng=0)
-    except (ValueError, RuntimeError) as error:
-        print(error)
-    else:
-        print("no error")
-    """
-    message = run_python(script, ANCESTRAL_ISA=isa)
-    assert "ANCESTRAL_ISA" in message
-    assert isa in message
-
-
-def test_the_number_of_threads_from_the_environment(native_bits: str, run_python: Callable[..., str]) -> None:
-    assert run_python(BITS, ANCESTRAL_NUM_THREADS="3") == native_bits

@@ -6,11 +6,13 @@ value.
 
 from __future__ import annotations
 
+import json
 import math
 import operator
 import os
 import secrets
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -55,11 +57,25 @@ def real(name: str, value: object, low: float, high: float) -> float:
     return number
 
 
-def boolean(name: str, value: object) -> bool:
-    """True or False, and nothing that merely counts as one."""
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    raise TypeError(f"{name} is {value!r} ({type(value).__name__}); wanted True or False")
+def text(name: str, value: object) -> str:
+    """A string that UTF-8 can hold."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); wanted a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} is {value!r}; wanted a string without lone surrogates") from None
+    return value
+
+
+def json_text(name: str, value: Mapping[str, object]) -> str:
+    """The JSON text of a mapping."""
+    try:
+        return json.dumps(dict(value))
+    except TypeError as error:
+        raise TypeError(f"{name} is not made of what JSON has: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name} cannot be written as JSON: {error}") from None
 
 
 def seed(rng: Rng) -> int:

@@ -16,11 +16,18 @@ def replacing(path: str | os.PathLike[str], temporary: Path | None = None) -> It
 
     It is a new file in the same folder, flushed to the disk and then renamed: a reader sees the old file or the new
     one, and after an exception or a crash the old one is untouched. A process that is killed leaves the new file
-    behind: to find it again, name it with `temporary`, in that folder.
+    behind: to find it again, name it with `temporary`, in that folder. As with `open`,
+    a symbolic link stays one and leads to the new file, and a device or a pipe is written to.
 
     Raises OSError as `open` does: the folder is missing, not writable, the disk is full.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with open(path, "wb") as file:
+            yield file
+        return
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
     # Of a length of its own: the longest name that a folder takes must still be writable.
     temporary = temporary or path.parent / f".{secrets.token_hex(8)}.tmp"
     try:

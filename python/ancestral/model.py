@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +23,9 @@ from ancestral.operations.ranges import Ranges
 from ancestral.operations.sampling import Sampling
 from ancestral.operations.scoring import Scoring
 from ancestral.operations.streams import Streams
+
+_LONGEST_HEADER = 100_000_000
+"""Bytes that safetensors allows."""
 
 
 class Model(Information, Anomaly, Compression, Decoding, Features, Completing, Ranges, Streams, Sampling, Scoring):
@@ -62,19 +64,22 @@ class Model(Information, Anomaly, Compression, Decoding, Features, Completing, R
         `kind` is "FVSBN", "NADE" or "PixelCNN"; `config` and `tensors` are what docs/architecture.md lists for it. The
         tensors are taken as float32.
 
-        Raises FormatError if the parts do not make a model, TypeError if a tensor does not hold floats.
+        Raises FormatError if the parts do not make a model, TypeError if a tensor does not hold floats, TypeError and
+        ValueError for a config that JSON cannot hold.
         """
         for argument, value in (("config", config), ("tensors", tensors)):
             if not isinstance(value, Mapping):
                 raise TypeError(f"{argument} is a {type(value).__name__}; wanted a mapping")
         arrays = {}
         for name, tensor in tensors.items():
+            name = arguments.text("the name of a tensor", name)
             array = arguments.as_array(f"tensors[{name!r}]", tensor)
             if array.dtype.kind != "f":
                 raise TypeError(f"tensors[{name!r}] has dtype {array.dtype}; wanted floats")
             with np.errstate(over="ignore"):  # what is too large becomes inf, and is refused as such
-                arrays[str(name)] = np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
-        return cls._of(_core.Model.from_tensors(kind, json.dumps(dict(config)), arrays))
+                arrays[name] = np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
+        kind = arguments.text("kind", kind)
+        return cls._of(_core.Model.from_tensors(kind, arguments.json_text("config", config), arrays))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the model to a safetensors file, whole or not at all. Equal models give equal files.
@@ -111,8 +116,17 @@ def load(path: str | os.PathLike[str]) -> Model:
 
     Raises OSError as `open` does, FormatError if the file does not hold a model.
     """
-    data = Path(path).read_bytes()
     try:
-        return _from_bytes(data)
+        return _from_bytes(_read(Path(path)))
     except _core.FormatError as error:
         raise _core.FormatError(f"{os.fspath(path)}: {error}") from None
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a file that begins as a model does: another one may be large, or a device that never ends."""
+    with path.open("rb") as file:
+        head = file.peek(8)[:8]
+        length = int.from_bytes(head, "little")
+        if len(head) == 8 and not 2 <= length <= _LONGEST_HEADER:
+            raise _core.FormatError(f"not a valid safetensors file: its header would have {length} bytes")
+        return file.read()

@@ -102,7 +102,7 @@ class Completing(Handle):
         values, known, batched = arguments.partial_events(x, observed, self.event_shape, self.n_classes)
         n, n_dims = values.shape
         k = arguments.integer("n_samples", n_samples, 1, LAST_ROW)
-        resample = arguments.boolean("resample", resample)
+        resample = arguments.flag("resample", resample)
         if n_proposals is not None and not resample:
             raise ValueError(f"n_proposals is {n_proposals!r}, but resample is False: proposals are what is resampled")
         n_drawn = max(100, 10 * k) if n_proposals is None else n_proposals

@@ -72,7 +72,7 @@ class Compression(Handle):
         blocks = range(first // block_len, -(-last // block_len)) if first < last else range(0)
         before = blocks.start * block_len
         rows = max(min(blocks.stop * block_len, n_rows) - before, 0)
-        x = arguments.empty((rows, *self.event_shape), np.uint8, "blob")
+        x = arguments.empty((rows, *self.event_shape), np.uint8, "the number of rows in blob")
         with reporting(progress, rows, "decode") as report:
             self._inner.decode(blob, blocks.start, x, n_threads, report)
         return x[first - before : last - before]

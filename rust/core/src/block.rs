@@ -1,6 +1,10 @@
 //! A block of samples on its walk: what the driver wants, what the model decides, and where the results go.
 
+mod outputs;
+
 use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use outputs::Outputs;
 
 use crate::{
     codec::{
@@ -8,52 +12,12 @@ use crate::{
         interval::{self, Interval, Split},
     },
     driver::{Decide, Decoder, Driver},
-    error::Error,
+    error::{Error, resize},
     event::Event,
     head::{self, Categorical},
     kernels::{Isa, LANES, Pack, flat, flat_mut},
     model::Model,
 };
-
-/// Slices of the caller's arrays; a missing one is not wanted.
-#[derive(Default)]
-pub struct Outputs<'a> {
-    /// Values, `n_dims` a sample.
-    pub x: Option<&'a mut [u8]>,
-    /// Log-probabilities in nats of the values at the steps walked, one a sample.
-    pub log_prob: Option<&'a mut [f64]>,
-    /// log ∏ p(S_i | x_<i) over the sets that values were drawn within, in nats, one a sample.
-    pub log_weight: Option<&'a mut [f64]>,
-    /// Probabilities, `n_dims` × `n_conditionals` a sample.
-    pub conditionals: Option<&'a mut [f32]>,
-    /// −log p(x_i | x_<i) in nats, `n_dims` a sample.
-    pub surprise: Option<&'a mut [f32]>,
-    /// log p(x_i = k | x_<i) in nats of every class k at the last step walked, `n_classes` a sample.
-    pub log_conditional: Option<&'a mut [f64]>,
-    /// Hidden units, as many a sample as [`crate::model::Model::feature_shape`] says.
-    pub features: Option<&'a mut [f32]>,
-    /// Values in as few bytes as the model's probabilities allow, one list of bytes a block.
-    pub code: Option<&'a mut [Vec<u8>]>,
-}
-
-impl<'a> Outputs<'a> {
-    /// Splits off the outputs of the next block, of `len` samples with so many features each.
-    pub fn split_off(&mut self, len: usize, event: &Event, n_features: usize) -> Self {
-        fn front<'a, T>(rest: &mut Option<&'a mut [T]>, len: usize) -> Option<&'a mut [T]> {
-            rest.as_mut().map(|rest| rest.split_off_mut(..len).expect("as many as the batch has samples"))
-        }
-        Self {
-            x: front(&mut self.x, len * event.n_dims()),
-            log_prob: front(&mut self.log_prob, len),
-            log_weight: front(&mut self.log_weight, len),
-            conditionals: front(&mut self.conditionals, len * event.n_dims() * event.n_conditionals()),
-            surprise: front(&mut self.surprise, len * event.n_dims()),
-            log_conditional: front(&mut self.log_conditional, len * event.n_classes()),
-            features: front(&mut self.features, len * n_features),
-            code: front(&mut self.code, usize::from(len > 0)),
-        }
-    }
-}
 
 /// What all blocks of a batch have in common.
 pub struct Task<'a> {
@@ -123,7 +87,7 @@ impl<'a> Block<'a> {
     /// The block of samples `first` to `first + len` − 1, its thresholds asked of the driver.
     ///
     /// # Errors
-    /// Those of a decoder.
+    /// Those of a decoder; [`Error::Memory`].
     pub fn new(
         task: &Task<'a>,
         (first, len): (usize, usize),
@@ -135,12 +99,12 @@ impl<'a> Block<'a> {
         let bernoulli = event.n_classes() == 2;
         let packs = if bernoulli { event.n_dims().div_ceil(LANES) } else { 0 };
         let Room { field, x, weights, row, fixed, proposal, splits, intervals } = room;
-        field.resize(len * packs, Pack::ZERO);
+        resize(field, len * packs, Pack::ZERO)?;
         weights.resize(event.n_classes().div_ceil(LANES), Pack::ZERO);
         x.clear();
-        x.resize(len * event.n_dims(), 0);
+        resize(x, len * event.n_dims(), 0)?;
         if out.code.is_some() {
-            intervals.resize(len * event.n_dims(), Split::HALF.interval(0));
+            resize(intervals, len * event.n_dims(), Split::HALF.interval(0))?;
         }
         for sums in [&mut out.log_prob, &mut out.log_weight].into_iter().flatten() {
             sums.fill(0.0);
@@ -191,12 +155,32 @@ impl<'a> Block<'a> {
         matches!(self.source, Source::Decoder(_))
     }
 
-    /// Bernoulli head, decoded values: one sample's value at this step.
-    pub fn decode(&mut self, sample: usize, step: usize, logit: f32) -> u8 {
+    /// Bernoulli head, decoded values: those of all samples at a step that is a turn, from their logits in the field.
+    pub fn decode_step(&mut self, step: usize) {
+        let n_dims = self.event.n_dims();
+        self.row.resize(self.len.div_ceil(LANES), Pack::ZERO);
+        let logits = flat(self.field)[step..].iter().step_by(n_dims.next_multiple_of(LANES));
+        flat_mut(self.row).iter_mut().zip(logits).for_each(|(out, &logit)| *out = logit);
         let Source::Decoder(decoder) = &mut self.source else { unreachable!("only decoded values are asked for") };
-        let value = decoder.bit(self.isa, logit);
-        self.x[sample * self.event.n_dims() + step] = value;
-        value
+        self.splits.resize(self.len, Split::HALF);
+        Split::of_logits(self.isa, self.row, self.splits);
+        let x = self.x[step..].iter_mut().step_by(n_dims);
+        x.zip(&*self.splits).for_each(|(x, &split)| *x = decoder.bit(split));
+    }
+
+    /// Bernoulli head, decoded values: one sample's from this step on, up to the first one; how many there are. At most
+    /// [`LANES`], and as many as there are logits, each of which holds if all values before it are zeros.
+    pub fn decode_to_one(&mut self, sample: usize, step: usize, logits: &[f32]) -> usize {
+        let mut pack = Pack::ZERO;
+        pack.0[..logits.len()].copy_from_slice(logits);
+        let mut splits = [Split::HALF; LANES];
+        Split::of_logits(self.isa, &[pack], &mut splits);
+        let Source::Decoder(decoder) = &mut self.source else { unreachable!("only decoded values are asked for") };
+        let Some(zeros) = splits[..logits.len()].iter().position(|&split| decoder.bit(split) == 1) else {
+            return logits.len();
+        };
+        self.x[sample * self.event.n_dims() + step + zeros] = 1;
+        zeros + 1
     }
 
     /// Categorical head: finds one sample's value at this step, and books its probability.

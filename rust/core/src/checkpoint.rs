@@ -11,8 +11,8 @@ use std::{
 
 use safetensors::{Dtype, SafeTensors};
 use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
+    Deserializer,
+    de::{self, DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -21,6 +21,10 @@ use crate::error::Error;
 
 const FORMAT: &str = "ancestral";
 const VERSION: &str = "1";
+/// Levels of a header (tensors, what is said of one, its shape), and more than any config has.
+const LEVELS: usize = 3;
+/// Values that the config of any model may have, however small.
+const SETTINGS: usize = 32;
 
 /// A tensor of finite floats in row-major order.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,9 +70,12 @@ impl Checkpoint {
     /// Reads the bytes of a file.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let invalid = |error| Error::format(format!("not a valid safetensors file: {error}"));
+        if let Some(header) = header(bytes) {
+            Strict { levels: LEVELS }
+                .count(header)
+                .map_err(|error| Error::format(format!("not a valid safetensors file: header: {error}")))?;
+        }
         let (header_len, header) = SafeTensors::read_metadata(bytes).map_err(invalid)?;
-        serde_json::from_slice::<UniqueKeys>(&bytes[8..][..header_len])
-            .map_err(|error| Error::format(format!("not a valid safetensors file: header: {error}")))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let field = |name: &str| {
             metadata.get(name).ok_or_else(|| {
@@ -85,7 +92,7 @@ impl Checkpoint {
             )));
         }
         let kind = field("kind")?.clone();
-        let config = parse(field("config")?)?;
+        let config = parse(field("config")?, (bytes.len() - 8 - header_len) / size_of::<f32>())?;
         let mut tensors = BTreeMap::new();
         for (name, view) in SafeTensors::deserialize(bytes).map_err(invalid)?.iter() {
             if view.dtype() != Dtype::F32 {
@@ -121,7 +128,9 @@ impl Checkpoint {
         let mut bytes = Vec::with_capacity(8 + header.len() + end);
         bytes.extend((header.len() as u64).to_le_bytes());
         bytes.extend(header);
-        bytes.extend(self.tensors.values().flat_map(|tensor| &tensor.data).flat_map(|value| value.to_le_bytes()));
+        for value in self.tensors.values().flat_map(|tensor| &tensor.data) {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
         bytes
     }
 
@@ -149,57 +158,92 @@ impl Checkpoint {
     }
 }
 
-/// Any JSON in which no object has the same key twice: readers that kept the first and the last of them would differ.
-struct UniqueKeys;
+/// The JSON at the beginning of a file, as far as its length is believable.
+fn header(bytes: &[u8]) -> Option<&[u8]> {
+    let (len, rest) = bytes.split_first_chunk()?;
+    rest.get(..usize::try_from(u64::from_le_bytes(*len)).ok()?)
+}
 
-impl<'de> Deserialize<'de> for UniqueKeys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UniqueKeys)
+/// Reads JSON without keeping any of it: how many values it has. So many levels of lists and objects are allowed, and in no
+/// object the same key twice: readers that kept the first and the last of them would differ.
+#[derive(Clone, Copy)]
+struct Strict {
+    levels: usize,
+}
+
+impl Strict {
+    fn inside<E: de::Error>(self) -> Result<Self, E> {
+        let levels = self.levels.checked_sub(1).ok_or_else(|| E::custom("nested too deeply"))?;
+        Ok(Self { levels })
+    }
+
+    fn count(self, json: &[u8]) -> serde_json::Result<usize> {
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        let values = self.deserialize(&mut reader)?;
+        reader.end()?;
+        Ok(values)
     }
 }
 
-impl<'de> Visitor<'de> for UniqueKeys {
-    type Value = Self;
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = usize;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = usize;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("JSON")
     }
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
+    fn visit_str<E>(self, _: &str) -> Result<usize, E> {
+        Ok(1)
     }
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
+    fn visit_unit<E>(self) -> Result<usize, E> {
+        Ok(1)
     }
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
+    fn visit_bool<E>(self, _: bool) -> Result<usize, E> {
+        Ok(1)
     }
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_f64<E>(self, _: f64) -> Result<usize, E> {
+        Ok(1)
     }
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_i64<E>(self, _: i64) -> Result<usize, E> {
+        Ok(1)
     }
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_u64<E>(self, _: u64) -> Result<usize, E> {
+        Ok(1)
     }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while items.next_element::<Self>()?.is_some() {}
-        Ok(self)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<usize, A::Error> {
+        let (inside, mut values) = (self.inside()?, 1);
+        while let Some(item) = items.next_element_seed(inside)? {
+            values += item;
+        }
+        Ok(values)
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
-        let mut seen = HashSet::new();
-        while let Some((key, _)) = entries.next_entry::<String, Self>()? {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<usize, A::Error> {
+        let (inside, mut values, mut seen) = (self.inside()?, 1, HashSet::new());
+        while let Some(key) = entries.next_key::<String>()? {
             if let Some(twice) = seen.replace(key) {
                 return Err(A::Error::custom(format!("the key {twice:?} stands twice")));
             }
+            values += entries.next_value_seed(inside)?;
         }
-        Ok(self)
+        Ok(values)
     }
 }
 
-/// A config from its JSON text.
-pub fn parse(config: &str) -> Result<Value, Error> {
-    serde_json::from_str::<UniqueKeys>(config)
-        .and_then(|_| serde_json::from_str(config))
-        .map_err(|error| Error::format(format!("the config is not JSON: {error}")))
+/// A config from its JSON text, for a model of at most so many floats.
+pub fn parse(config: &str, floats: usize) -> Result<Value, Error> {
+    let invalid = |error| Error::format(format!("the config is not JSON: {error}"));
+    // The longest config is that of an order, which lists as many dimensions as there are biases. A list in memory takes
+    // many times its text.
+    let values = Strict { levels: LEVELS }.count(config.as_bytes()).map_err(invalid)?;
+    if values > floats.saturating_add(SETTINGS) {
+        return Err(Error::format(format!("the config has {values} values, more than a model of {floats} floats can")));
+    }
+    serde_json::from_str(config).map_err(invalid)
 }

@@ -11,6 +11,7 @@ pub use allowed::{Allowed, Restrict};
 pub use draw::Draw;
 
 use crate::{
+    codec::interval::Split,
     error::Error,
     event::Event,
     head::Categorical,
@@ -56,8 +57,8 @@ pub trait Decode: Sync {
 /// Tells values one after the other: a turn of steps of each sample of a block, then the next turn
 /// ([`crate::model::Model::turn`]).
 pub trait Decoder {
-    /// Bernoulli head: the value where this is the logit.
-    fn bit(&mut self, isa: Isa, logit: f32) -> u8;
+    /// Bernoulli head: the value where this is the conditional.
+    fn bit(&mut self, conditional: Split) -> u8;
     /// Categorical head: the value where this is the conditional.
     fn class(&mut self, conditional: &Categorical<'_>) -> u8;
     /// After the last value.

@@ -49,15 +49,53 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
+    /// The system gave no memory for the samples being walked.
+    #[error("no memory for {bytes} bytes of activations")]
+    Memory {
+        /// What was asked for.
+        bytes: usize,
+    },
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
 }
 
+/// Makes a vector this long, new elements being `value`; what it held before stays.
+///
+/// # Errors
+/// [`Error::Memory`]: a small file can describe a large image, and what it takes is known only here.
+pub(crate) fn resize<T: Clone>(memory: &mut Vec<T>, len: usize, value: T) -> Result<(), Error> {
+    let further = len.saturating_sub(memory.len());
+    memory.try_reserve_exact(further).map_err(|_| Error::Memory { bytes: len.saturating_mul(size_of::<T>()) })?;
+    memory.resize(len, value);
+    Ok(())
+}
+
+/// The most characters of a message at its beginning, and at its end.
+const HEAD: usize = 600;
+const TAIL: usize = 300;
+
 impl Error {
     /// A [`Error::Format`].
+    ///
+    /// A message quotes a file that may be hostile: control characters are written out, so that a terminal does not obey
+    /// them, and the middle of a long text is left out.
     pub fn format(message: impl Into<String>) -> Self {
-        Error::Format(message.into())
+        let message: String = message.into();
+        let mut text = String::new();
+        let n = message.chars().count();
+        for (at, c) in message.chars().enumerate() {
+            match c {
+                _ if at >= HEAD && at + TAIL < n => {
+                    if at == HEAD {
+                        text.push('…');
+                    }
+                }
+                _ if c.is_control() => text.extend(c.escape_default()),
+                _ => text.push(c),
+            }
+        }
+        Error::Format(text)
     }
 
     /// A [`Error::Codec`].

@@ -4,6 +4,7 @@ mod arrays;
 mod door;
 mod model;
 mod nade;
+mod outputs;
 
 use pyo3::prelude::*;
 

@@ -7,19 +7,19 @@ use std::{
 };
 
 use ancestral_core::{
-    block::Outputs,
     checkpoint::{self, Checkpoint, Tensor},
     codec::{self, container::Container},
     driver::{Allowed, Draw, Driver, Restrict, Score},
     engine::Batch,
     model, models,
 };
-use numpy::{Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArrayMethods};
+use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
 
 use crate::{
     arrays::{slice, slice_mut, writable},
     door::{interruptible, raise, walk},
+    outputs::{Arrays, borrow},
 };
 
 /// A model of the core.
@@ -38,22 +38,7 @@ impl Model {
 
     /// Walks `n` samples, and fills the arrays.
     fn run(&self, py: Python<'_>, driver: Driver<'_>, n: usize, mut arrays: Arrays<'_>, call: Call) -> PyResult<()> {
-        let event = self.model.event();
-        let n_features = self.model.feature_shape().map_or(0, |shape| shape.iter().product());
-        let outputs = Outputs {
-            x: wanted("x", &mut arrays.x, n * event.n_dims())?,
-            log_prob: wanted("log_prob", &mut arrays.log_prob, n)?,
-            log_weight: wanted("log_weight", &mut arrays.log_weight, n)?,
-            conditionals: wanted(
-                "conditionals",
-                &mut arrays.conditionals,
-                n * event.n_dims() * event.n_conditionals(),
-            )?,
-            surprise: wanted("surprise", &mut arrays.surprise, n * event.n_dims())?,
-            log_conditional: wanted("log_conditional", &mut arrays.log_conditional, n * event.n_classes())?,
-            features: wanted("features", &mut arrays.features, n * n_features)?,
-            code: None,
-        };
+        let outputs = arrays.outputs(&*self.model, n)?;
         let Call { n_steps, threads, progress } = call;
         walk(py, &*self.model, Batch { n, driver, n_steps, block_len: None, outputs, threads }, progress)
     }
@@ -80,35 +65,6 @@ impl Model {
     }
 }
 
-/// Arrays to fill.
-#[derive(Default)]
-struct Arrays<'py> {
-    x: Option<PyReadwriteArrayDyn<'py, u8>>,
-    log_prob: Option<PyReadwriteArrayDyn<'py, f64>>,
-    log_weight: Option<PyReadwriteArrayDyn<'py, f64>>,
-    conditionals: Option<PyReadwriteArrayDyn<'py, f32>>,
-    surprise: Option<PyReadwriteArrayDyn<'py, f32>>,
-    log_conditional: Option<PyReadwriteArrayDyn<'py, f64>>,
-    features: Option<PyReadwriteArrayDyn<'py, f32>>,
-}
-
-/// Borrows an array that may be missing.
-fn borrow<'py, T: Element>(
-    name: &str,
-    array: Option<&Bound<'py, PyArrayDyn<T>>>,
-) -> PyResult<Option<PyReadwriteArrayDyn<'py, T>>> {
-    array.map(|array| writable(name, array)).transpose()
-}
-
-/// The values of an array that may be missing.
-fn wanted<'a, T: Element>(
-    name: &str,
-    array: &'a mut Option<PyReadwriteArrayDyn<'_, T>>,
-    len: usize,
-) -> PyResult<Option<&'a mut [T]>> {
-    array.as_mut().map(|array| slice_mut(name, array, len)).transpose()
-}
-
 /// How to run.
 struct Call {
     n_steps: Option<usize>,
@@ -132,7 +88,8 @@ impl Model {
             let tensor = Tensor::new(&name, array.shape().to_vec(), data.to_vec()).map_err(raise)?;
             read.insert(name, tensor);
         }
-        let config = checkpoint::parse(config).map_err(raise)?;
+        let floats = read.values().map(|tensor| tensor.data().len()).sum();
+        let config = checkpoint::parse(config, floats).map_err(raise)?;
         py.detach(|| Self::new(Checkpoint { kind, config, tensors: read }))
     }
 

@@ -53,13 +53,7 @@ impl Split {
     /// An even chance: room for [`Split::of_logits`] to write to.
     pub const HALF: Split = Split(TOTAL / 2);
 
-    /// P(x = 1) = σ(logit).
-    pub fn of_logit(isa: Isa, logit: f32) -> Self {
-        isa.run(One(logit))
-    }
-
-    /// Writes the distribution of each logit, as [`Split::of_logit`] finds it; `out` may leave some of the last pack's
-    /// out.
+    /// Writes the distribution of each logit, P(x = 1) = σ(logit); `out` may leave some of the last pack's out.
     ///
     /// # Panics
     /// If `out` needs another number of packs.
@@ -77,19 +71,6 @@ impl Split {
     pub fn at(self, quantile: u32) -> (u8, Interval) {
         let x = u8::from(quantile >= self.0);
         (x, self.interval(x))
-    }
-}
-
-struct One(f32);
-
-impl Kernel for One {
-    type Output = Split;
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, l: L) -> Split {
-        let mut splits = Pack::ZERO;
-        l.store(&mut splits, l.float(split(l, l.splat(self.0))));
-        Split(splits.0[0].to_bits())
     }
 }
 

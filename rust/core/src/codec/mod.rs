@@ -24,7 +24,6 @@ use crate::{
     engine::{self, Batch},
     error::Error,
     head::Categorical,
-    kernels::Isa,
     model::Model,
 };
 
@@ -116,9 +115,8 @@ impl Payload<'_> {
 }
 
 impl driver::Decoder for Payload<'_> {
-    fn bit(&mut self, isa: Isa, logit: f32) -> u8 {
-        let split = Split::of_logit(isa, logit);
-        self.value(|decoder| decoder.decode(|quantile| split.at(quantile)))
+    fn bit(&mut self, conditional: Split) -> u8 {
+        self.value(|decoder| decoder.decode(|quantile| conditional.at(quantile)))
     }
 
     fn class(&mut self, conditional: &Categorical<'_>) -> u8 {

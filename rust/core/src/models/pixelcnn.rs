@@ -23,6 +23,8 @@ use crate::{
 /// The name in files.
 pub const KIND: &str = "PixelCNN";
 
+/// Weight and bias of the three convolutions of a block.
+const TENSORS_PER_BLOCK: usize = 6;
 /// Samples drawn side by side: three vectors of sites, a tile's width.
 const BLOCK: usize = 48;
 /// Packs that a block of samples may take beyond its least size.
@@ -59,11 +61,11 @@ pub struct PixelCnn {
 impl Config {
     fn check(&self) -> Result<(), Error> {
         let channels = self.event_shape[0];
-        let require = |holds: bool, message: String| if holds { Ok(()) } else { Err(Error::Format(message)) };
+        let require = |holds: bool, message: String| if holds { Ok(()) } else { Err(Error::format(message)) };
         require((2..=256).contains(&self.n_classes), format!("n_classes is {}; wanted 2 to 256", self.n_classes))?;
         require(
-            self.n_channels >= 2 * channels && self.n_channels.is_multiple_of(2),
-            format!("n_channels is {}; wanted an even number from {} on", self.n_channels, 2 * channels),
+            self.n_channels / 2 >= channels && self.n_channels.is_multiple_of(2),
+            format!("n_channels is {}; wanted an even number, two and more for each of {channels}", self.n_channels),
         )?;
         require(self.n_head >= channels, format!("n_head is {}; wanted at least {channels}", self.n_head))?;
         require(
@@ -94,15 +96,12 @@ impl PixelCnn {
         let config: Config = checkpoint.config()?;
         config.check()?;
         // The number of blocks is the only size that no shape bounds.
-        if config.n_blocks > checkpoint.tensors.len() {
+        if config.n_blocks > checkpoint.tensors.len() / TENSORS_PER_BLOCK {
             return Err(Error::format(format!("n_blocks is {}, but their tensors are missing", config.n_blocks)));
         }
         let [channels, height, width] = config.event_shape;
-        let n_pixels = height.saturating_mul(width);
-        let step_order = || (0..n_pixels).flat_map(|pixel| (0..channels).map(move |c| (c * n_pixels + pixel) as u32));
-        let event = Event::new(config.event_shape.to_vec(), config.n_classes, || Some(step_order().collect()))?;
-
-        let layers = convolutions(&config, channels * event.n_conditionals());
+        let logits = if config.n_classes == 2 { 1 } else { config.n_classes };
+        let layers = convolutions(&config, channels.saturating_mul(logits));
         let wanted: Vec<_> = layers
             .iter()
             .flat_map(|(name, out, from, size)| {
@@ -110,6 +109,11 @@ impl PixelCnn {
             })
             .collect();
         let tensors = checkpoint.expect(&wanted)?;
+        // Once the tensors are known to fit. One channel has the natural order.
+        let n_pixels = height.saturating_mul(width);
+        let dim = |step| ((step % channels) * n_pixels + step / channels) as u32;
+        let order = || (channels > 1).then(|| (0..channels * n_pixels).map(dim).collect());
+        let event = Event::new(config.event_shape.to_vec(), config.n_classes, order)?;
         let mut kernels = tensors.chunks_exact(2).zip(&layers).map(|(pair, layer)| kernel(pair, layer.3));
         let mut next = || kernels.next().expect("one kernel a layer");
 
@@ -170,7 +174,7 @@ impl PixelCnn {
     fn draw(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
         let [channels, height, width] = self.shape;
         let samples = 0..block.len;
-        let mut state = self.graph.activations(self.graph.plan(block.len), &mut scratch.packs);
+        let mut state = self.graph.activations(self.graph.plan(block.len), &mut scratch.packs)?;
         for y in 0..height.min(block.n_steps.div_ceil(width * channels)) {
             block.check()?;
             for (x, group) in (0..width).flat_map(|x| (0..channels).map(move |group| (x, group))) {
@@ -191,7 +195,7 @@ impl PixelCnn {
         for first in (0..block.len).step_by(at_once) {
             let samples = first..block.len.min(first + at_once);
             let plan = Plan { in_lanes: InLanes::Sites, samples: samples.len(), span: SITES.min(width) };
-            let mut state = self.graph.activations(plan, &mut scratch.packs);
+            let mut state = self.graph.activations(plan, &mut scratch.packs)?;
             for y in 0..height.min(block.n_steps.div_ceil(width * channels)) {
                 block.check()?;
                 for x in (0..width).step_by(plan.span) {
@@ -265,16 +269,16 @@ impl PixelCnn {
                 }
                 if self.event.n_classes() > 2 {
                     block.choose(sample, step, logits);
-                } else if decoded {
-                    block.decode(sample, step, logits[0]);
-                    flat_mut(block.field)[sample * stride + step] = logits[0];
                 } else {
                     let field = &mut flat_mut(block.field)[sample * stride + step];
-                    if !given {
+                    if !given && !decoded {
                         block.x[sample * n_dims + step] = u8::from(logits[0] > *field);
                     }
                     *field = logits[0];
                 }
+            }
+            if decoded && self.event.n_classes() == 2 {
+                block.decode_step(step);
             }
         }
         Ok(())

@@ -7,9 +7,12 @@ use super::{
     conv::Terms,
     maps::{Group, Map},
 };
-use crate::kernels::{
-    Isa, Kernel, LANES, Lanes, Pack, flat, flat_mut,
-    matmul::{Finish, Product, Relu, Scalars, Start, Vectors, matmul},
+use crate::{
+    error::{Error, resize},
+    kernels::{
+        Isa, Kernel, LANES, Lanes, Pack, flat, flat_mut,
+        matmul::{Finish, Product, Relu, Scalars, Start, Vectors, matmul},
+    },
 };
 
 /// What is computed at once.
@@ -71,7 +74,10 @@ impl View<'_> {
 
 impl Graph {
     /// Room for the activations of a block, in memory that is grown to fit.
-    pub fn activations<'a>(&self, plan: Plan, memory: &'a mut Vec<Pack>) -> Activations<'a> {
+    ///
+    /// # Errors
+    /// [`Error::Memory`]
+    pub fn activations<'a>(&self, plan: Plan, memory: &'a mut Vec<Pack>) -> Result<Activations<'a>, Error> {
         let mut end = 0;
         let maps = self.nodes.iter().map(|node| {
             let map = Map::new(&node.channels, node.reach, self.width, plan, end);
@@ -82,8 +88,8 @@ impl Graph {
         let terms = iter::repeat_with(Terms::default).take(self.nodes.len() * self.n_groups).collect();
         // All zeros: that is the padding.
         memory.clear();
-        memory.resize(end / LANES, Pack::ZERO);
-        Activations { packs: memory, maps, plan, terms }
+        resize(memory, end / LANES, Pack::ZERO)?;
+        Ok(Activations { packs: memory, maps, plan, terms })
     }
 
     /// Writes one channel of the image.

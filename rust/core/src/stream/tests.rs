@@ -103,7 +103,7 @@ impl Net {
         let (height, n_out) = (images[0][0].len(), self.layers[4].1.len());
         // What is in the memory must not matter.
         let mut memory = vec![Pack([f32::NAN; LANES]); 1000];
-        let mut state = graph.activations(plan, &mut memory);
+        let mut state = graph.activations(plan, &mut memory).expect("little memory");
         let mut out = vec![vec![vec![vec![f32::NAN; self.width]; height]; n_out]; images.len()];
         let groups = if plan.span == 1 { 1 } else { self.n_groups };
         for y in 0..height {

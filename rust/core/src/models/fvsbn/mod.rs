@@ -102,7 +102,7 @@ impl Model for Fvsbn {
     }
 
     fn turn(&self, step: usize) -> usize {
-        (step / LANES + 1) * LANES
+        step + 1
     }
 
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {

@@ -104,13 +104,17 @@ impl Kernel for Walk<'_, '_, '_> {
         let len = self.block.len;
         let in_groups = len / GROUP * GROUP;
         self.sums.fill(self.model.bias[self.at]);
-        for far in 0..self.at * LANES / NEAR {
+        let far = self.at * LANES / NEAR;
+        for part in 0..if self.block.decoded() { far + 1 } else { far } {
             for sample in (0..in_groups).step_by(GROUP) {
-                self.add::<L, GROUP>(l, sample, far);
+                self.add::<L, GROUP>(l, sample, part);
             }
             for sample in in_groups..len {
-                self.add::<L, 1>(l, sample, far);
+                self.add::<L, 1>(l, sample, part);
             }
+        }
+        if self.block.decoded() {
+            self.decode();
         }
         for sample in (0..in_groups).step_by(GROUP) {
             self.group::<L, GROUP>(l, sample);
@@ -130,24 +134,15 @@ impl Walk<'_, '_, '_> {
         let first = self.at * LANES;
         let lanes = LANES.min(n_dims - first);
 
-        let most = self.events.counts[sample..][..N].iter().copied().fold(0, usize::max);
-        let near = self.events.marks[sample][self.at * LANES / NEAR];
-        let sums = self.sum_rows::<L, N>(l, sample, near..most);
+        let decoded = self.block.decoded();
+        let rest = if decoded { 0..0 } else { self.rows::<N>(sample, self.at * LANES / NEAR) };
+        let sums = self.sum_rows::<L, N>(l, sample, rest);
         let own = &self.model.own[self.at];
         let mut ones = [0; N];
         let mut logits = sums;
-        if self.block.given() {
+        if decoded || self.block.given() {
             for n in 0..N {
                 ones[n] = to_bits(&self.block.x[(sample + n) * n_dims + first..][..lanes]);
-                logits[n] = l.add(sums[n], within(l, own, ones[n]));
-            }
-        } else if self.block.decoded() {
-            for n in 0..N {
-                for lane in 0..lanes {
-                    l.store(&mut self.sums[sample + n], l.add(sums[n], within(l, own, ones[n])));
-                    let logit = self.sums[sample + n].0[lane];
-                    ones[n] |= u16::from(self.block.decode(sample + n, first + lane, logit)) << lane;
-                }
                 logits[n] = l.add(sums[n], within(l, own, ones[n]));
             }
         } else {
@@ -166,10 +161,35 @@ impl Walk<'_, '_, '_> {
         self.events.push(sample, first, &ones);
     }
 
-    /// Adds what the inputs `far · NEAR` to `(far + 1) · NEAR` − 1 add.
+    /// Decodes the values of all samples step by step, once the sums hold what all inputs before this block add.
+    fn decode(&mut self) {
+        let Self { model, block, sums, at, .. } = self;
+        let (n_dims, first, own) = (block.x.len() / block.len, *at * LANES, &model.own[*at]);
+        let packs = n_dims.div_ceil(LANES);
+        let mut ones = vec![0_u16; block.len];
+        for lane in 0..LANES.min(n_dims - first) {
+            for ((field, sum), &ones) in block.field[*at..].iter_mut().step_by(packs).zip(&**sums).zip(&ones) {
+                field.0[lane] = sum.0[lane] + within_lane(own, ones, lane);
+            }
+            block.decode_step(first + lane);
+            for (ones, &x) in ones.iter_mut().zip(block.x[first + lane..].iter().step_by(n_dims)) {
+                *ones |= u16::from(x) << lane;
+            }
+        }
+    }
+
+    /// The rows of the inputs `part · NEAR` to `(part + 1) · NEAR` − 1, as far as they are known.
     #[inline(always)]
-    fn add<L: Lanes, const N: usize>(&mut self, l: L, sample: usize, far: usize) {
-        let range = self.events.marks[sample][far]..self.events.marks[sample][far + 1];
+    fn rows<const N: usize>(&self, sample: usize, part: usize) -> Range<usize> {
+        let Events { counts, marks, .. } = &*self.events;
+        let most = || counts[sample..][..N].iter().copied().fold(0, usize::max);
+        marks[sample][part]..marks[sample].get(part + 1).copied().unwrap_or_else(most)
+    }
+
+    /// Adds what a part of the inputs adds.
+    #[inline(always)]
+    fn add<L: Lanes, const N: usize>(&mut self, l: L, sample: usize, part: usize) {
+        let range = self.rows::<N>(sample, part);
         let sums = self.sum_rows::<L, N>(l, sample, range);
         for (pack, sum) in self.sums[sample..].iter_mut().zip(sums) {
             l.store(pack, sum);
@@ -230,6 +250,12 @@ fn within<L: Lanes>(l: L, own: &[Pack; OWN_ROWS], ones: u16) -> L::F {
     let first = l.add(l.load(&own[ones & 15]), l.load(&own[16 + (ones >> 4 & 15)]));
     let second = l.add(l.load(&own[32 + (ones >> 8 & 15)]), l.load(&own[48 + (ones >> 12)]));
     l.add(first, second)
+}
+
+/// What they add to one of them.
+fn within_lane(own: &[Pack; OWN_ROWS], ones: u16, lane: usize) -> f32 {
+    let row = |four: usize| own[16 * four + usize::from(ones >> (4 * four) & 15)].0[lane];
+    (row(0) + row(1)) + (row(2) + row(3))
 }
 
 /// Bit i is value i, of 16 values or fewer.

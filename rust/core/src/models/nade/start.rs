@@ -50,11 +50,11 @@ impl Kernel for Start<'_, '_> {
         let n_dims = model.event.n_dims();
         let logits = &model.first_logits;
         if block.decoded() {
-            for (sample, walked) in samples.iter_mut().enumerate() {
-                walked.start = 1;
-                block.field[sample * logits.len()].0[0] = logits[0].0[0];
-                block.decode(sample, 0, logits[0].0[0]);
+            for (field, sample) in block.field.chunks_exact_mut(logits.len()).zip(samples) {
+                sample.start = 1;
+                field[0].0[0] = logits[0].0[0];
             }
+            block.decode_step(0);
             return;
         }
         let given = block.given();

@@ -187,7 +187,7 @@ impl Strip<'_, '_> {
             return;
         }
         if self.block.decoded() {
-            turn.row = row + self.decode(sample, &turn.logits[row..][..computed], self.first + row);
+            turn.row = row + self.block.decode_to_one(sample, self.first + row, &turn.logits[row..][..computed]);
             return;
         }
         let window = (1 << computed) - 1;
@@ -199,12 +199,6 @@ impl Strip<'_, '_> {
             let step = self.first + turn.row - 1;
             self.x(sample)[step] = 1;
         }
-    }
-
-    /// Decodes the values at `step` and on up to the first one; how many there are.
-    fn decode(&mut self, sample: usize, logits: &[f32], step: usize) -> usize {
-        let one = logits.iter().enumerate().position(|(i, &logit)| self.block.decode(sample, step + i, logit) == 1);
-        one.map_or(logits.len(), |at| at + 1)
     }
 
     #[inline(always)]

@@ -1,0 +1,54 @@
+//! The arrays that a walk fills.
+
+use ancestral_core::{block::Outputs, model::Model};
+use numpy::{Element, PyArrayDyn, PyReadwriteArrayDyn};
+use pyo3::prelude::*;
+
+use crate::arrays::{slice_mut, writable};
+
+/// Arrays to fill.
+#[derive(Default)]
+pub struct Arrays<'py> {
+    pub x: Option<PyReadwriteArrayDyn<'py, u8>>,
+    pub log_prob: Option<PyReadwriteArrayDyn<'py, f64>>,
+    pub log_weight: Option<PyReadwriteArrayDyn<'py, f64>>,
+    pub conditionals: Option<PyReadwriteArrayDyn<'py, f32>>,
+    pub surprise: Option<PyReadwriteArrayDyn<'py, f32>>,
+    pub log_conditional: Option<PyReadwriteArrayDyn<'py, f64>>,
+    pub features: Option<PyReadwriteArrayDyn<'py, f32>>,
+}
+
+impl Arrays<'_> {
+    /// As outputs of `n` samples.
+    pub fn outputs(&mut self, model: &dyn Model, n: usize) -> PyResult<Outputs<'_>> {
+        let event = model.event();
+        let n_features = model.feature_shape().map_or(0, |shape| shape.iter().product());
+        Ok(Outputs {
+            x: wanted("x", &mut self.x, n * event.n_dims())?,
+            log_prob: wanted("log_prob", &mut self.log_prob, n)?,
+            log_weight: wanted("log_weight", &mut self.log_weight, n)?,
+            conditionals: wanted("conditionals", &mut self.conditionals, n * event.n_dims() * event.n_conditionals())?,
+            surprise: wanted("surprise", &mut self.surprise, n * event.n_dims())?,
+            log_conditional: wanted("log_conditional", &mut self.log_conditional, n * event.n_classes())?,
+            features: wanted("features", &mut self.features, n * n_features)?,
+            code: None,
+        })
+    }
+}
+
+/// Borrows an array that may be missing.
+pub fn borrow<'py, T: Element>(
+    name: &str,
+    array: Option<&Bound<'py, PyArrayDyn<T>>>,
+) -> PyResult<Option<PyReadwriteArrayDyn<'py, T>>> {
+    array.map(|array| writable(name, array)).transpose()
+}
+
+/// The values of an array that may be missing.
+fn wanted<'a, T: Element>(
+    name: &str,
+    array: &'a mut Option<PyReadwriteArrayDyn<'_, T>>,
+    len: usize,
+) -> PyResult<Option<&'a mut [T]>> {
+    array.as_mut().map(|array| slice_mut(name, array, len)).transpose()
+}
