@@ -30,6 +30,7 @@ demo: build ## train three models on real digits, score and sample them in Rust,
 test: build ## run every test: Rust, Python, documentation
 	cargo test --release --quiet --package ancestral-core
 	$(FUZZER) model --seconds 5
+	$(FUZZER) compressed --seconds 5
 	$(RUN) -m pytest
 
 references: build ## write tests/references.json anew; what changes in it needs an entry in CHANGELOG.md
@@ -37,7 +38,7 @@ references: build ## write tests/references.json anew; what changes in it needs 
 
 statistics: build ## test a billion random bits and 10⁸ random bytes as samples show them (some three minutes)
 	$(RUN) tests/uniforms.py check
-fuzz: ## damaged and hostile model files for FUZZ_SECONDS (60), or as FUZZ='model --seed 7 --executions 1000000' says
+fuzz: ## damaged and hostile files for FUZZ_SECONDS (60) (also FUZZ='compressed --seconds 60'), or as FUZZ='model --seed 7 --executions 1000000' says
 	$(FUZZER) $(FUZZ)
 
 .venv/bench-ready: .venv/built

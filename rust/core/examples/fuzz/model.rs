@@ -125,7 +125,7 @@ fn join(text: &[u8], data: &[u8]) -> Vec<u8> {
 }
 
 /// A small model of some kind. Most have weights as models have them, some all that floats can be.
-fn checkpoint(rng: &mut Rng) -> Checkpoint {
+pub fn checkpoint(rng: &mut Rng) -> Checkpoint {
     let (kind, config, shapes) = match rng.u8(..4) {
         0 => fvsbn(rng),
         1 => nade(rng),
