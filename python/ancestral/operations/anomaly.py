@@ -57,9 +57,10 @@ class Anomaly(Handle):
         else:
             n_samples, start = draws.counts(n_samples, start)
         with reporting(progress, n_samples + len(values), "typicality") as report:
+            # First, so that a Generator does not advance where x has a wrong value.
+            fill(self, "log_prob", values, score, n_threads, report)
             if reference is None:
-                (usual,) = draws.log_probs([self], n_samples, rng, start, n_threads, report)
-            fill(self, "log_prob", values, score, n_threads, after(n_samples, report))
+                (usual,) = draws.log_probs([self], n_samples, rng, start, n_threads, after(len(values), report))
         mean = usual.mean()
         score -= mean
         np.abs(score, out=score)

@@ -66,7 +66,10 @@ class Compression(Handle):
         first = arguments.integer("start", start, 0, LAST_INDEX)
         last = LAST_INDEX if stop is None else arguments.integer("stop", stop, 0, LAST_INDEX)
         n_threads = arguments.threads(threads)
-        n_rows, block_len = self._inner.encoded(blob)
+        try:
+            n_rows, block_len = self._inner.encoded(blob)
+        except _core.FormatError as error:
+            raise _core.FormatError(f"blob: {error}") from None
         last = min(last, n_rows)
         first = min(first, last)
         blocks = range(first // block_len, -(-last // block_len)) if first < last else range(0)
