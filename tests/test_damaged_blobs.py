@@ -39,7 +39,7 @@ def refused(model: ancestral.Model, blob: bytes, match: str) -> None:
 def test_truncated_anywhere(case: Case, blob: bytes) -> None:
     refused(case.model, b"", "does not hold compressed samples")
     for length in range(1, len(blob)):
-        refused(case.model, blob[:length], "^the file is truncated: ")
+        refused(case.model, blob[:length], "^blob: the file is truncated: ")
 
 
 def test_any_bit_flipped(case: Case, blob: bytes) -> None:
@@ -165,7 +165,7 @@ CLAIMS = {
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_forged_headers(name: str, case: Case, blob: bytes) -> None:
-    refused(case.model, compressed_file.join(compressed_file.split(blob)._replace(**CLAIMS[name])), "^the file")
+    refused(case.model, compressed_file.join(compressed_file.split(blob)._replace(**CLAIMS[name])), "^blob: the file")
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
@@ -173,7 +173,7 @@ def test_forged_headers(name: str, case: Case, blob: bytes) -> None:
 def test_any_bytes_behind_a_right_header(nade: Case, rest: bytes, n_samples: int, block_len: int) -> None:
     header = compressed_file.Compressed(bytes(nade.model._inner.sha256), n_samples, block_len, 9, 2, [])
     forged = compressed_file.join(header)[: compressed_file.HEADER]
-    refused(nade.model, forged + rest, "^the file")
+    refused(nade.model, forged + rest, "^blob: the file")
 
 
 @pytest.fixture(scope="module")
