@@ -96,8 +96,8 @@ class Completing(Handle):
         batch: `complete(x[4:], ..., start=4)` equals the rows from 4 on of `complete(x, ...)`. Without resampling, its
         first samples do not depend on how many are asked for.
 
-        Memory: the results and a fixed block, or, if that is more, what one row takes: about 16 bytes a sample of its,
-        32 a proposal.
+        Memory: the results and a fixed block, or, if that is more, what one row takes: about 16 bytes a sample; if
+        resampled 24 a proposal, and 2 n_dims + 24 a sample.
 
         Raises TypeError and ValueError for arguments that make no sense, among them evidence of probability 0;
         OverflowError as `log_prob`.
