@@ -6,6 +6,7 @@
 //! The walk is driven by events: zeros cost nothing, and inputs that are one add a row of weights to the logits after them. The
 //! ones of a stroke stand together, so inputs are taken in pairs, and what both add is one row.
 
+mod events;
 pub mod gradient;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod walk;
 
 use serde::Deserialize;
 
+use self::{events::Events, walk::Walk};
 use super::{abs_sum, check_range};
 use crate::{
     block::Block,
@@ -22,8 +24,6 @@ use crate::{
     kernels::{LANES, Pack, to_packs},
     model::{Model, Scratch},
 };
-
-use walk::{Events, Walk};
 
 /// The name in files.
 pub const KIND: &str = "FVSBN";
