@@ -91,15 +91,18 @@ def threads(results: dict[str, Any], operation: str) -> str:
 
 
 def training(results: dict[str, Any]) -> str:
-    """A step of NADE's training on one thread and on all, and how many times longer torch takes."""
-    found = results["training"]["results"]
-    best = min(result["median"] for result in found if result["contestant"] != OURS)
-    rows = []
-    for result in found:
-        low, median, high = (number(result[name] * 1e3) for name in ("q1", "median", "q3"))
-        ratio = number(best / result["median"]) if result["contestant"] == OURS else NONE
-        rows.append([result["contestant"], str(result["threads"]), median, f"{low} to {high}", ratio])
-    return table(["", "threads", "ms a step", "middle half", "best torch / Rust"], rows)
+    """A step of training on one thread and on all, and how many times longer torch takes."""
+    rows: list[list[str]] = []
+    for result in results["training"]["results"]:
+        model, median = result["model"], result["median"]
+        ratio = NONE
+        if result["contestant"] == OURS:
+            others = [r for r in results["training"]["results"] if (r["model"], r["contestant"]) != (model, OURS)]
+            ratio = number(min(r["median"] for r in others if r["model"] == model) / median)
+        low, middle, high = (number(seconds * 1e3) for seconds in (result["q1"], median, result["q3"]))
+        name = "" if any(row[0] == model for row in rows) else model
+        rows.append([name, result["contestant"], str(result["threads"]), middle, f"{low} to {high}", ratio])
+    return table(["model", "", "threads", "ms a step", "middle half", "best torch / Rust"], rows)
 
 
 def limits(results: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ is an empty tuple.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,11 +76,16 @@ def complete(case: Case, x: Events, start: int, threads: int | None, **how: Any)
 
 
 def gradient(case: Case, x: Events, start: int, threads: int | None) -> Arrays:
-    """A step of training a NADE in the core: log-probabilities, and the gradients of W (transposed), c, V and b."""
-    if case.kind != "NADE":
+    """A step of training in the core: log-probabilities, and the gradients of the weights (of W, transposed)."""
+    if case.kind not in ("FVSBN", "NADE"):
         return ()
-    weights = [np.ascontiguousarray(case.tensors[name].T if name == "W" else case.tensors[name]) for name in "WcVb"]
-    step = _core.NadeStep(*weights)
+    steps: dict[str, tuple[Any, Sequence[str]]] = {
+        "FVSBN": (_core.FvsbnStep, ["weight", "bias"]),
+        "NADE": (_core.NadeStep, ["W", "c", "V", "b"]),
+    }
+    make, names = steps[case.kind]
+    weights = [np.ascontiguousarray(case.tensors[name].T if name == "W" else case.tensors[name]) for name in names]
+    step = make(*weights)
     z = np.ascontiguousarray(x[:, case.model.order])
     log_prob, p = np.empty(len(z)), np.empty(z.shape, np.float32)
     step.score(z, log_prob, p, threads or 2)

@@ -6,7 +6,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK_LEN", "MAX_BLOCK_LEN", "MAX_THREADS", "FormatError", "Model", "NadeStep", "isa"]
+__all__ = ["BLOCK_LEN", "MAX_BLOCK_LEN", "MAX_THREADS", "FormatError", "FvsbnStep", "Model", "NadeStep", "isa"]
 
 BLOCK_LEN: int
 MAX_BLOCK_LEN: int
@@ -84,12 +84,26 @@ class Model:
     ) -> None: ...
 
 @final
+class FvsbnStep:
+    def __new__(cls, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> FvsbnStep: ...
+    def score(
+        self, x: NDArray[np.uint8], log_prob: NDArray[np.float64], probs: NDArray[np.float32], threads: int
+    ) -> None: ...
+    def gradient(
+        self,
+        x: NDArray[np.uint8],
+        probs: NDArray[np.float32],
+        scale: NDArray[np.float32],
+        weight: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        threads: int,
+    ) -> None: ...
+
+@final
 class NadeStep:
     def __new__(
         cls, w: NDArray[np.float32], c: NDArray[np.float32], v: NDArray[np.float32], b: NDArray[np.float32]
     ) -> NadeStep: ...
-    @property
-    def n_hidden(self) -> int: ...
     def score(
         self, x: NDArray[np.uint8], log_prob: NDArray[np.float64], probs: NDArray[np.float32], threads: int
     ) -> None: ...

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 Progress: TypeAlias = "bool | Callable[[int, int], object] | None"
@@ -48,8 +47,7 @@ def after(done: int, report: Report) -> Report:
     return None if report is None else lambda more: report(done + more)
 
 
-@contextmanager
-def reporting(progress: Progress, total: int, description: str, *, unit: str = "samples") -> Iterator[Report]:
+class reporting:
     """What the core is to call with the number of samples (or another `unit`) done, or None.
 
     `progress` is None (a bar on stderr, if that is a terminal and the call takes long), True (a bar in any case),
@@ -57,17 +55,26 @@ def reporting(progress: Progress, total: int, description: str, *, unit: str = "
 
     Raises TypeError if it is anything else.
     """
-    check(progress)
-    if progress is True or (progress is None and sys.stderr is not None and sys.stderr.isatty()):
-        bar = _Bar(total, description, unit, delay=0.0 if progress else _DELAY)
+
+    # A class, and not a generator: this is much of the time of a call for one sample.
+    def __init__(self, progress: Progress, total: int, description: str, *, unit: str = "samples") -> None:
+        check(progress)
+        self._total = total
+        self._bar: _Bar | None = None
+        self._report: Report = None
+        if progress is True or (progress is None and sys.stderr is not None and sys.stderr.isatty()):
+            self._bar = self._report = _Bar(total, description, unit, delay=0.0 if progress else _DELAY)
+        elif callable(progress):
+            call = progress
+            self._report = lambda done: call(done, total)
+
+    def __enter__(self) -> Report:
+        return self._report
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            yield bar
-            bar(total)
+            if self._report is not None and kind is None:
+                self._report(self._total)
         finally:
-            bar.close()
-    elif callable(progress):
-        call = progress
-        yield lambda done: call(done, total)
-        call(total, total)
-    else:
-        yield None
+            if self._bar is not None:
+                self._bar.close()

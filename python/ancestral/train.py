@@ -19,7 +19,7 @@ from ancestral import _arguments as arguments
 from ancestral import _checkpoint as checkpoints
 from ancestral.history import History
 from ancestral.nn._base import Autoregressive, as_events, as_size
-from ancestral.nn._nade_core import own_threads
+from ancestral.nn._core_step import own_threads
 
 WARMUP = 0.02  # of all steps
 MAX_GRAD_NORM = 1.0  # of the gradient of the NLL per dimension

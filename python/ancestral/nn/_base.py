@@ -196,6 +196,10 @@ def _check_support(x: Tensor, n_classes: int, name: str) -> None:
     """A ValueError that names x, its first value outside {0, ..., n_classes - 1} and where it is."""
     if x.dtype == torch.bool or x.numel() == 0:
         return
+    if not x.is_floating_point():
+        least, most = x.aminmax()
+        if least >= 0 and most < n_classes:
+            return
     if n_classes == 2:
         valid = (x == 0) | (x == 1)
     else:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ancestral.nn._base import Autoregressive, as_order, as_size
+from ancestral.nn import _core_step
+from ancestral.nn._base import Autoregressive, as_events, as_order, as_size
 
 
 class OrderedBits(Autoregressive):
@@ -17,8 +18,11 @@ class OrderedBits(Autoregressive):
     _steps: Tensor | None
     _places: Tensor | None
 
-    def __init__(self, n_dims: int, order: Any = None) -> None:
+    def __init__(self, n_dims: int, order: Any, backend: str) -> None:
         super().__init__((as_size(n_dims, "n_dims"),))
+        if backend not in ("auto", "torch"):
+            raise ValueError(f'backend must be "auto" or "torch", got {backend!r}')
+        self.backend = backend
         self.order = as_order(order, self.n_dims)
         steps = None if self.order is None else torch.tensor(self.order)
         self.register_buffer("_steps", steps, persistent=False)
@@ -27,6 +31,21 @@ class OrderedBits(Autoregressive):
     @abstractmethod
     def _step_logits(self, z: Tensor) -> Tensor:
         """Logits (n, n_dims) of the steps, given the bits in the order of the steps."""
+
+    @abstractmethod
+    def _core_log_prob(self, z: Tensor) -> Tensor:
+        """`log_prob` in the core, given the bits in the order of the steps."""
+
+    def _in_core(self) -> bool:
+        return self.backend != "torch" and _core_step.takes(*self.parameters())
+
+    def log_prob(self, x: Any) -> Tensor:
+        if not self._in_core():
+            return super().log_prob(x)
+        z = as_events(x, self.event_shape, self.n_classes, "x").cpu()
+        return self._core_log_prob(z if self._steps is None else z[:, self._steps])
+
+    log_prob.__doc__ = Autoregressive.log_prob.__doc__
 
     def _logits(self, x: Tensor) -> Tensor:
         if self._steps is None or self._places is None:

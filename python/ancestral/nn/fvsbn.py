@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ancestral import _core
+from ancestral.nn import _core_step
 from ancestral.nn._base import exported
 from ancestral.nn._ordered import OrderedBits
 
@@ -26,11 +28,20 @@ class FVSBN(OrderedBits):
         Number of dimensions.
     order : sequence of int, optional
         A permutation: the dimension visited at each step. Default: 0, 1, 2, ...
+    backend : {"auto", "torch"}
+        "auto" computes `log_prob` and its gradient in the Rust core where the weights are float32 on the CPU, and
+        in PyTorch elsewhere; "torch" always in PyTorch. Both give the same numbers up to rounding; only PyTorch has
+        gradients of gradients.
 
     Raises
     ------
     TypeError, ValueError
-        If n_dims is not an int >= 1 or order not a permutation.
+        If n_dims is not an int >= 1, order not a permutation or backend not one of the two.
+
+    Notes
+    -----
+    In the core a step runs on `torch.get_num_threads()` threads. Its gradients are the same bits for any number of
+    threads.
 
     References
     ----------
@@ -51,8 +62,8 @@ class FVSBN(OrderedBits):
     kind: ClassVar[str] = "FVSBN"
     default_lr: ClassVar[float] = 3e-2
 
-    def __init__(self, n_dims: int, order: Any = None) -> None:
-        super().__init__(n_dims, order)
+    def __init__(self, n_dims: int, order: Any = None, *, backend: str = "auto") -> None:
+        super().__init__(n_dims, order, backend)
         # Zeros: the likelihood is concave, so there is no symmetry to break.
         self.weight = nn.Parameter(torch.zeros(self.n_dims, self.n_dims))
         self.bias = nn.Parameter(torch.zeros(self.n_dims))
@@ -65,6 +76,10 @@ class FVSBN(OrderedBits):
 
     def extra_repr(self) -> str:
         return f"{self.n_dims}" + ("" if self.order is None else ", order=...")
+
+    def _core_log_prob(self, z: Tensor) -> Tensor:
+        total: Tensor = _core_step.log_prob(z, _core.FvsbnStep, self.weight, self.bias)
+        return total
 
     def _step_logits(self, z: Tensor) -> Tensor:
         return torch.addmm(self.bias, z, self.weight.tril(-1).T)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ancestral.nn import _nade_core
+from ancestral import _core
+from ancestral.nn import _core_step
 from ancestral.nn._base import as_size, exported
 from ancestral.nn._ordered import OrderedBits
 
@@ -71,11 +72,8 @@ class NADE(OrderedBits):
     default_lr: ClassVar[float] = 2e-2
 
     def __init__(self, n_dims: int, n_hidden: int, order: Any = None, *, backend: str = "auto") -> None:
-        super().__init__(n_dims, order)
+        super().__init__(n_dims, order, backend)
         self.n_hidden = as_size(n_hidden, "n_hidden")
-        if backend not in ("auto", "torch"):
-            raise ValueError(f'backend must be "auto" or "torch", got {backend!r}')
-        self.backend = backend
         # Uniform within 1/sqrt(fan-in), as nn.Linear: activations start where the sigmoid is steep.
         # Column by column in memory, since steps read columns.
         self.W = nn.Parameter(_uniform(self.n_hidden, self.n_dims).T.contiguous().T)
@@ -93,18 +91,9 @@ class NADE(OrderedBits):
     def extra_repr(self) -> str:
         return f"{self.n_dims}, n_hidden={self.n_hidden}" + ("" if self.order is None else ", order=...")
 
-    def _in_core(self) -> bool:
-        return self.backend != "torch" and _nade_core.takes(self.W, self.c, self.V, self.b)
-
-    def log_prob(self, x: Any) -> Tensor:
-        if not self._in_core():
-            return super().log_prob(x)
-        x = self._checked(x)
-        z = x if self._steps is None else x[:, self._steps]
-        total: Tensor = _nade_core.log_prob(z, self.W, self.c, self.V, self.b)
+    def _core_log_prob(self, z: Tensor) -> Tensor:
+        total: Tensor = _core_step.log_prob(z, _core.NadeStep, self.W.T, self.c, self.V, self.b)
         return total
-
-    log_prob.__doc__ = OrderedBits.log_prob.__doc__
 
     def _step_logits(self, z: Tensor) -> Tensor:
         logits: Tensor = _ChunkedLogits.apply(z, self.W, self.c, self.V, CHUNK)

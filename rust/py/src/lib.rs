@@ -3,8 +3,8 @@
 mod arrays;
 mod door;
 mod model;
-mod nade;
 mod outputs;
+mod training;
 
 use pyo3::prelude::*;
 
@@ -16,7 +16,7 @@ mod _core {
     #[pymodule_export]
     use crate::model::Model;
     #[pymodule_export]
-    use crate::nade::NadeStep;
+    use crate::training::{FvsbnStep, NadeStep};
 
     use super::*;
 

@@ -1,6 +1,7 @@
 //! The models, one a file: config, weights in the kernel's layout, and the walk; and the list of them.
 
 pub mod fvsbn;
+pub mod gradient;
 pub mod nade;
 pub mod pixelcnn;
 

@@ -6,12 +6,15 @@
 //! The walk is driven by events: zeros cost nothing, and inputs that are one add a row of weights to the logits after them. The
 //! ones of a stroke stand together, so inputs are taken in pairs, and what both add is one row.
 
+mod events;
+pub mod gradient;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 use serde::Deserialize;
 
+use self::{events::Events, walk::Walk};
 use super::{abs_sum, check_range};
 use crate::{
     block::Block,
@@ -21,8 +24,6 @@ use crate::{
     kernels::{LANES, Pack, to_packs},
     model::{Model, Scratch},
 };
-
-use walk::{Events, Walk};
 
 /// The name in files.
 pub const KIND: &str = "FVSBN";
@@ -60,6 +61,17 @@ impl Fvsbn {
         let [weight, bias] = [tensors[0].data(), tensors[1].data()];
         let row = |i: usize| &weight[i * n_dims..][..i];
         check_range("output", (0..n_dims).map(|i| abs_sum(row(i)) + f64::from(bias[i].abs())))?;
+        Ok(Self::from_rows(event, [weight, bias]))
+    }
+
+    /// The weights of a training step, which go without a check of their range.
+    pub fn in_training([weight, bias]: [&[f32]; 2]) -> Result<Self, Error> {
+        Ok(Self::from_rows(Event::new(vec![bias.len()], 2, || None)?, [weight, bias]))
+    }
+
+    fn from_rows(event: Event, [weight, bias]: [&[f32]; 2]) -> Self {
+        let n_dims = bias.len();
+        let row = |i: usize| &weight[i * n_dims..][..i];
         let blocks = n_dims.div_ceil(LANES);
         let mut before: Vec<_> = (0..blocks).map(|at| vec![Pack::ZERO; at * LANES / 2 * PAIR_ROWS]).collect();
         let mut own = vec![[Pack::ZERO; OWN_ROWS]; blocks];
@@ -77,7 +89,7 @@ impl Fvsbn {
                 }
             }
         }
-        Ok(Self { event, bias: to_packs(bias), before, own })
+        Self { event, bias: to_packs(bias), before, own }
     }
 }
 

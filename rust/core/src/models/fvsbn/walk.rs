@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Fvsbn, OWN_ROWS, PAIR_ROWS};
+use super::{
+    Fvsbn, OWN_ROWS,
+    events::{Events, NEAR},
+};
 use crate::{
     block::Block,
     kernels::{Kernel, LANES, Lanes, Pack},
@@ -10,81 +13,9 @@ use crate::{
 
 /// Samples that walk in step: while one waits for an addition or a comparison the others go on, and there is one branch
 /// for all.
-const GROUP: usize = 8;
-/// Inputs whose rows stay in the second-level cache, 128 KiB a block of outputs, while all samples add theirs.
-const NEAR: usize = 1024;
-
-/// For each sample, the rows that it adds to every later block: those of its pairs of inputs so far that are not both zero.
-pub struct Events<'a> {
-    /// In the order of the inputs, then rows of zeros; `capacity` a sample, interleaved between the samples of a group.
-    rows: &'a mut [u32],
-    counts: Vec<usize>,
-    capacity: usize,
-    /// For each sample that is the first of its group, the numbers of rows of 0, `NEAR`, 2 · `NEAR`, … inputs, the same for the
-    /// whole group.
-    marks: Vec<Vec<usize>>,
-}
-
-impl<'a> Events<'a> {
-    /// No rows yet.
-    pub fn new(samples: usize, n_dims: usize, room: &'a mut Vec<u32>) -> Self {
-        let capacity = n_dims.next_multiple_of(LANES) / 2;
-        room.clear();
-        room.resize(samples * capacity, 0);
-        Self { rows: room, counts: vec![0; samples], capacity, marks: vec![vec![0]; samples] }
-    }
-
-    /// The rows and their numbers of the `N` samples from `sample` on.
-    #[inline(always)]
-    fn group<const N: usize>(&mut self, sample: usize) -> (&mut [[u32; N]], &mut [usize; N]) {
-        let rows = &mut self.rows[sample * self.capacity..][..N * self.capacity];
-        let counts = &mut self.counts[sample..][..N];
-        (rows.as_chunks_mut().0, counts.try_into().expect("N samples"))
-    }
-
-    /// Adds the values of 16 inputs from `first` on.
-    #[inline(always)]
-    fn push<const N: usize>(&mut self, sample: usize, first: usize, ones: &[u16; N]) {
-        let (rows, counts) = self.group::<N>(sample);
-        for n in 0..N {
-            for (half, byte) in ones[n].to_le_bytes().into_iter().enumerate() {
-                let base = ((first + 8 * half) / 2 * PAIR_ROWS) as u32;
-                let (offsets, events) = EVENTS[usize::from(byte)];
-                for (rows, offset) in rows[counts[n]..][..4].iter_mut().zip(offsets) {
-                    rows[n] = base + u32::from(offset);
-                }
-                counts[n] += usize::from(events);
-            }
-        }
-        if (first + LANES).is_multiple_of(NEAR) {
-            // What follows the shorter lists are rows of zeros.
-            let most = counts.iter().copied().fold(0, usize::max);
-            counts.fill(most);
-            self.marks[sample].push(most);
-        }
-    }
-}
-
-/// For the values of eight inputs, as bits: the rows of the pairs that are not both zero, then a row of zeros; and how many
-/// there are.
-const EVENTS: [([u8; 4], u8); 256] = {
-    let mut events = [([0; 4], 0); 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut pair = 0;
-        while pair < 4 {
-            let values = byte >> (2 * pair) & 3;
-            if values != 0 {
-                let (rows, count) = &mut events[byte];
-                rows[*count as usize] = (pair * PAIR_ROWS + values) as u8;
-                *count += 1;
-            }
-            pair += 1;
-        }
-        byte += 1;
-    }
-    events
-};
+pub(super) const GROUP: usize = 8;
+/// Blocks whose sums a sample on its own adds up together: each sum waits for itself, so several take as long as one.
+pub(super) const AHEAD: usize = 4;
 
 /// One block of 16 dimensions, for all samples.
 pub struct Walk<'a, 'b, 'c> {
@@ -109,8 +40,10 @@ impl Kernel for Walk<'_, '_, '_> {
             for sample in (0..in_groups).step_by(GROUP) {
                 self.add::<L, GROUP>(l, sample, part);
             }
-            for sample in in_groups..len {
-                self.add::<L, 1>(l, sample, part);
+            if self.block.decoded() {
+                for sample in in_groups..len {
+                    self.add::<L, 1>(l, sample, part);
+                }
             }
         }
         if self.block.decoded() {
@@ -135,7 +68,11 @@ impl Walk<'_, '_, '_> {
         let lanes = LANES.min(n_dims - first);
 
         let decoded = self.block.decoded();
-        let rest = if decoded { 0..0 } else { self.rows::<N>(sample, self.at * LANES / NEAR) };
+        let rest = match N {
+            _ if decoded => 0..0,
+            1 => self.rows_ahead(l, sample),
+            _ => self.rows::<N>(sample, self.at * LANES / NEAR),
+        };
         let sums = self.sum_rows::<L, N>(l, sample, rest);
         let own = &self.model.own[self.at];
         let mut ones = [0; N];
@@ -184,6 +121,34 @@ impl Walk<'_, '_, '_> {
         let Events { counts, marks, .. } = &*self.events;
         let most = || counts[sample..][..N].iter().copied().fold(0, usize::max);
         marks[sample][part]..marks[sample].get(part + 1).copied().unwrap_or_else(most)
+    }
+
+    /// Sums up the rows that are known of a sample on its own, for `AHEAD` blocks at a time; the rows that this block has yet
+    /// to add.
+    #[inline(always)]
+    fn rows_ahead<L: Lanes>(&mut self, l: L, sample: usize) -> Range<usize> {
+        let Self { model, events, sums, at, .. } = self;
+        let count = events.counts[sample];
+        let own = sample % GROUP;
+        if at.is_multiple_of(AHEAD) {
+            let blocks: [usize; AHEAD] = std::array::from_fn(|k| (*at + k).min(model.before.len() - 1));
+            let before = blocks.map(|block| &model.before[block][..model.before[*at].len()]);
+            let mut packs = [l.splat(0.0); AHEAD];
+            for (pack, block) in packs.iter_mut().zip(blocks) {
+                *pack = l.load(&model.bias[block]);
+            }
+            for [row] in &events.group::<1>(sample).0[..count] {
+                for (pack, before) in packs.iter_mut().zip(before) {
+                    *pack = l.add(*pack, l.load(&before[*row as usize]));
+                }
+            }
+            let (ahead, known) = &mut events.ahead[own];
+            ahead.iter_mut().zip(packs).for_each(|(to, pack)| l.store(to, pack));
+            *known = count;
+        }
+        let (ahead, known) = &events.ahead[own];
+        sums[sample] = ahead[*at % AHEAD];
+        *known..count
     }
 
     /// Adds what a part of the inputs adds.

@@ -11,11 +11,7 @@ mod units;
 
 use std::{
     num::NonZero,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
+    sync::{Mutex, PoisonError},
 };
 
 use self::units::Units;
@@ -23,23 +19,13 @@ use super::Nade;
 use crate::{
     error::Error,
     kernels::{Isa, LANES, Pack, flat},
+    models::gradient::{Scored, share},
 };
 
 /// Rows of V that all samples pass before the next ones come: a bit of a word for each.
 const STRIP: usize = u32::BITS as usize;
 /// Packs of hidden units that a task owns: as many chains of multiply-adds as hide the latency of one.
 const GROUP: usize = 4;
-
-/// What the gradient is taken of: rows of bits, their P(x_i = 1 | x_<i) under the model, and a factor for each row.
-#[derive(Clone, Copy)]
-pub struct Scored<'a> {
-    /// Values in the model's order, `n_dims` a sample.
-    pub x: &'a [u8],
-    /// Probabilities, `n_dims` a sample.
-    pub probs: &'a [f32],
-    /// ∂loss / ∂log p(x), one a sample.
-    pub scale: &'a [f32],
-}
 
 /// Where the gradient is written.
 pub struct Gradient<'a> {
@@ -92,41 +78,24 @@ pub fn gradient(
         out.b.iter_mut().zip(g).for_each(|(b, g)| *b += g);
     }
 
-    let stop = AtomicBool::new(false);
-    let tasks = Mutex::new((0..packs).step_by(GROUP));
     let rows = Mutex::new([(out.w, nade.n_hidden), (out.c, nade.n_hidden), (out.v, nade.n_hidden)]);
-    let work = |go_on: &mut dyn FnMut() -> bool| {
-        let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
-        while let Some(pack) = next() {
-            let width = GROUP.min(packs - pack);
-            let Some(part) = isa.run(Units { nade, samples: &samples, pack, width, go_on: &mut *go_on }) else { break };
-            let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
-            for ((out, n_hidden), part_rows) in rows.iter_mut().zip([&part.w, &part.c, &part.v]) {
-                let columns = pack * LANES..(*n_hidden).min((pack + width) * LANES);
-                for (out, row) in out.chunks_exact_mut(*n_hidden).zip(part_rows.chunks_exact(part.width)) {
-                    out[columns.clone()].copy_from_slice(&flat(row)[..columns.len()]);
-                }
+    share((0..packs).step_by(GROUP), threads, go_on, |pack, go_on| {
+        let width = GROUP.min(packs - pack);
+        let Some(part) = isa.run(Units { nade, samples: &samples, pack, width, go_on }) else { return false };
+        let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((out, n_hidden), part_rows) in rows.iter_mut().zip([&part.w, &part.c, &part.v]) {
+            let columns = pack * LANES..(*n_hidden).min((pack + width) * LANES);
+            for (out, row) in out.chunks_exact_mut(*n_hidden).zip(part_rows.chunks_exact(part.width)) {
+                out[columns.clone()].copy_from_slice(&flat(row)[..columns.len()]);
             }
         }
-    };
-    thread::scope(|scope| {
-        for _ in 1..threads.get().min(packs.div_ceil(GROUP)) {
-            // Where the system has no thread to give, this one does the work.
-            let _ = thread::Builder::new().spawn_scoped(scope, || work(&mut || !stop.load(Ordering::Relaxed)));
-        }
-        work(&mut || {
-            let go_on = go_on();
-            stop.fetch_or(!go_on, Ordering::Relaxed);
-            go_on
-        });
-    });
-    if stop.into_inner() { Err(Error::Interrupted) } else { Ok(()) }
+        true
+    })
 }
 
 impl<'a> Samples<'a> {
-    fn new(Scored { x, probs, scale }: Scored<'a>, n_dims: usize) -> Self {
-        let rows = x.chunks_exact(n_dims).zip(probs.chunks_exact(n_dims)).zip(scale);
-        let g = rows.flat_map(|((x, p), scale)| x.iter().zip(p).map(move |(&x, p)| scale * (f32::from(x) - p)));
+    fn new(scored: Scored<'a>, n_dims: usize) -> Self {
+        let x = scored.x;
         let segment = x.chunks_exact(n_dims).flat_map(|x| {
             x.iter().scan(0, |ones, &x| {
                 let now = *ones;
@@ -140,7 +109,7 @@ impl<'a> Samples<'a> {
                 (first..n_dims.min(first + STRIP)).filter(begins).fold(0, |bits, i| bits | 1 << (i - first))
             })
         });
-        Self { n_dims, x, g: g.collect(), segment: segment.collect(), begins: begins.collect() }
+        Self { n_dims, x, g: scored.of_logits(n_dims), segment: segment.collect(), begins: begins.collect() }
     }
 
     /// The steps from `first`, that of a strip, at which a segment of this sample begins, as bits.

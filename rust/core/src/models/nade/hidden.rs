@@ -9,7 +9,7 @@ use std::{f64::consts::LN_2, ops::Range};
 
 use crate::{
     error::Error,
-    kernels::{Isa, Kernel, Lanes, Pack, flat, math, to_packs},
+    kernels::{Isa, Kernel, LANES, Lanes, Pack, math, to_packs},
 };
 
 /// While |a| is at most this, E is within 2^±120.
@@ -32,6 +32,15 @@ pub struct Hidden {
     first_reach: f32,
 }
 
+/// max |weight|, lane by lane first, which the compiler turns into vectors.
+fn largest(packs: &[Pack]) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    for pack in packs {
+        lanes.iter_mut().zip(pack.0).for_each(|(largest, weight)| *largest = largest.max(weight.abs()));
+    }
+    lanes.into_iter().fold(0.0, f32::max)
+}
+
 /// One sample's units.
 pub struct Units<'a> {
     /// E; or a, once `bound` is infinite.
@@ -46,7 +55,6 @@ impl Hidden {
     /// From the columns of W, a row of packs each, and `c`.
     pub fn new(w_rows: Vec<Pack>, c: &[f32]) -> Result<Self, Error> {
         let c_row = to_packs(c);
-        let largest = |packs: &[Pack]| flat(packs).iter().fold(0.0, |largest: f32, weight| largest.max(weight.abs()));
         let reach: Vec<_> = w_rows.chunks_exact(c_row.len()).map(largest).collect();
         let first_reach = largest(&c_row);
         let safe = reach.iter().all(|&reach| reach <= LARGEST_WEIGHT) && first_reach <= LARGEST_WEIGHT;

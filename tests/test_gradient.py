@@ -1,4 +1,4 @@
-"""NADE's likelihood and gradient in the core: against float64 autograd, and the promises of a torch function."""
+"""Likelihoods and gradients in the core: against float64 autograd, and the promises of a torch function."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from ancestral.nn import NADE  # noqa: E402
+from ancestral.nn import FVSBN, NADE  # noqa: E402
 
 SHAPES = [(1, 1), (2, 3), (5, 16), (17, 17), (33, 40), (40, 70), (70, 130), (100, 257)]
-PARAMETERS = ["W", "c", "V", "b"]
+KINDS = [FVSBN, NADE]
 
 
-def pair(n_dims, n_hidden, scale=1.0, order=None, seed=0):
+def build(kind, n_dims, n_hidden=12, order=None, **how):
+    return FVSBN(n_dims, order, **how) if kind is FVSBN else NADE(n_dims, n_hidden, order, **how)
+
+
+def pair(kind, n_dims, n_hidden=12, scale=1.0, order=None, seed=0):
     """A module that runs in the core, and its float64 twin in torch."""
     generator = torch.Generator().manual_seed(seed)
-    module = NADE(n_dims, n_hidden, order)
+    module = build(kind, n_dims, n_hidden, order)
     with torch.no_grad():
         for p in module.parameters():
             p.copy_(scale * torch.randn(p.shape, generator=generator) / max(1, p.shape[-1]) ** 0.5)
-    oracle = NADE(n_dims, n_hidden, order, backend="torch").double()
+    oracle = build(kind, n_dims, n_hidden, order, backend="torch").double()
     oracle.load_state_dict(module.state_dict())
     return module, oracle
 
@@ -40,7 +44,7 @@ def gradients(module, x):
     module.zero_grad()
     log_prob = module.log_prob(x)
     (log_prob * factors(len(x)).to(log_prob.dtype)).sum().backward()
-    return log_prob.detach(), {name: module.get_parameter(name).grad.clone() for name in PARAMETERS}
+    return log_prob.detach(), {name: p.grad.clone() for name, p in module.named_parameters()}
 
 
 def assert_close(module, oracle, x, rtol=2e-5):
@@ -48,46 +52,51 @@ def assert_close(module, oracle, x, rtol=2e-5):
     want_log_prob, want = gradients(oracle, x)
     assert log_prob.dtype == torch.float32
     torch.testing.assert_close(log_prob.double(), want_log_prob, rtol=1e-5, atol=1e-5 * module.n_dims)
-    for name in PARAMETERS:
+    for name in want:
         worst = (got[name] - want[name]).abs().max().item() if len(x) else got[name].abs().max().item()
         assert worst <= rtol * want[name].abs().max().item() + 1e-12, name
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("density", [0.0, 0.1, 0.5, 0.9, 1.0])
-def test_gradients_are_those_of_autograd(shape, density):
-    module, oracle = pair(*shape)
+def test_gradients_are_those_of_autograd(kind, shape, density):
+    module, oracle = pair(kind, *shape)
     assert_close(module, oracle, rows(13, shape[0], density))
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 200])
-def test_any_number_of_rows(n):
-    module, oracle = pair(30, 20)
+def test_any_number_of_rows(kind, n):
+    module, oracle = pair(kind, 30, 20)
     assert_close(module, oracle, rows(n, 30))
 
 
 def test_several_chunks_of_rows():
     # 200 rows of 151 segments of 512 units take 124 MB: many chunks.
-    module, oracle = pair(300, 500)
+    module, oracle = pair(NADE, 300, 500)
     assert_close(module, oracle, rows(200, 300))
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", [10.0, 100.0, 3000.0])
-def test_saturated_units_and_logits(scale):
-    module, oracle = pair(40, 24, scale)
+def test_saturated_units_and_logits(kind, scale):
+    module, oracle = pair(kind, 40, 24, scale)
     assert_close(module, oracle, rows(9, 40), rtol=1e-4)
     assert all(p.grad.isfinite().all() for p in module.parameters())
 
 
-def test_an_order():
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_order(kind):
     order = torch.randperm(25, generator=torch.Generator().manual_seed(3)).tolist()
-    module, oracle = pair(25, 10, order=order)
+    module, oracle = pair(kind, 25, 10, order=order)
     assert_close(module, oracle, rows(6, 25))
 
 
-@pytest.mark.parametrize("kind", ["float", "bool", "uint8", "strided", "transposed", "numpy"])
-def test_inputs_of_all_kinds(kind):
-    module, oracle = pair(20, 12)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", ["float", "bool", "uint8", "strided", "transposed", "numpy"])
+def test_inputs_of_all_forms(kind, form):
+    module, oracle = pair(kind, 20)
     x = rows(10, 20)
     same = {
         "float": x.float(),
@@ -96,25 +105,29 @@ def test_inputs_of_all_kinds(kind):
         "strided": x.repeat_interleave(2, 0)[::2],
         "transposed": x.T.contiguous().T,
         "numpy": x.numpy(),
-    }[kind]
+    }[form]
     want, got = gradients(oracle, x), gradients(module, same)
     torch.testing.assert_close(got[0].double(), want[0], rtol=1e-5, atol=1e-4)
-    for name in PARAMETERS:
+    for name in want[1]:
         torch.testing.assert_close(got[1][name].double(), want[1][name], rtol=1e-4, atol=1e-4)
 
 
 def test_weights_in_another_layout():
-    module, oracle = pair(20, 12)
+    module, oracle = pair(NADE, 20)
     for name in ("W", "V"):
         setattr(module, name, torch.nn.Parameter(getattr(module, name).detach().contiguous().clone()))
     assert module.W.is_contiguous()
     assert_close(module, oracle, rows(10, 20))
     module.V = torch.nn.Parameter(module.V.detach().T.contiguous().T)
     assert_close(module, oracle, rows(10, 20))
+    module, oracle = pair(FVSBN, 20)
+    module.weight = torch.nn.Parameter(module.weight.detach().T.contiguous().T)
+    assert_close(module, oracle, rows(10, 20))
 
 
-def test_the_same_bits_on_any_number_of_threads():
-    module, _ = pair(300, 200)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_bits_on_any_number_of_threads(kind):
+    module, _ = pair(kind, 300, 200)
     x = rows(150, 300, 0.3)
     before = torch.get_num_threads()
     results = []
@@ -126,35 +139,38 @@ def test_the_same_bits_on_any_number_of_threads():
         torch.set_num_threads(before)
     for log_prob, got in results[1:]:
         assert torch.equal(log_prob, results[0][0])
-        for name in PARAMETERS:
+        for name in got:
             assert torch.equal(got[name], results[0][1][name]), name
 
 
-def test_log_prob_has_the_bits_of_the_model():
-    module, _ = pair(50, 30)
+@pytest.mark.parametrize("kind", KINDS)
+def test_log_prob_has_the_bits_of_the_model(kind):
+    module, _ = pair(kind, 50, 30)
     x = rows(40, 50)
     expected = module.model().log_prob(x).astype(np.float32)
     assert np.array_equal(module.log_prob(x).detach().numpy(), expected)
 
 
-def test_backend_torch_does_not_run_in_the_core(monkeypatch):
-    from ancestral.nn import _nade_core
+@pytest.mark.parametrize("kind", KINDS)
+def test_backend_torch_does_not_run_in_the_core(kind, monkeypatch):
+    from ancestral.nn import _core_step
 
     def refuse(*args):
         raise AssertionError("in the core")
 
-    monkeypatch.setattr(_nade_core, "log_prob", refuse)
+    monkeypatch.setattr(_core_step, "log_prob", refuse)
     x = rows(3, 10)
-    NADE(10, 4, backend="torch").log_prob(x)
-    NADE(10, 4).double().log_prob(x)
+    build(kind, 10, backend="torch").log_prob(x)
+    build(kind, 10).double().log_prob(x)
     with pytest.raises(AssertionError, match="in the core"):
-        NADE(10, 4).log_prob(x)
+        build(kind, 10).log_prob(x)
     with pytest.raises(ValueError, match='backend must be "auto" or "torch", got \'gpu\''):
-        NADE(10, 4, backend="gpu")
+        build(kind, 10, backend="gpu")
 
 
-def test_no_gradient_is_asked_for():
-    module, _ = pair(20, 12)
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_gradient_is_asked_for(kind):
+    module, _ = pair(kind, 20)
     x = rows(5, 20)
     want = module.log_prob(x).detach()
     for context in (torch.no_grad(), torch.inference_mode()):
@@ -165,7 +181,7 @@ def test_no_gradient_is_asked_for():
 
 
 def test_some_parameters_are_frozen():
-    module, _ = pair(20, 12)
+    module, _ = pair(NADE, 20)
     _, want = gradients(module, rows(5, 20))
     module.zero_grad()
     module.W.requires_grad_(False)
@@ -176,37 +192,56 @@ def test_some_parameters_are_frozen():
     assert torch.equal(module.V.grad, want["V"])
 
 
-def test_gradients_accumulate():
-    module, _ = pair(20, 12)
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_accumulate(kind):
+    module, _ = pair(kind, 20)
     x = rows(5, 20)
     module.log_prob(x).sum().backward()
-    once = module.V.grad.clone()
+    once = [p.grad.clone() for p in module.parameters()]
     module.log_prob(x).sum().backward()
-    assert torch.equal(module.V.grad, once + once)
+    for p, grad in zip(module.parameters(), once, strict=True):
+        assert torch.equal(p.grad, grad + grad)
 
 
-def test_weights_that_change_between_the_passes():
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_that_change_between_the_passes(kind):
     """The gradient is that of the weights which gave the likelihood."""
-    module, _ = pair(20, 12)
+    module, _ = pair(kind, 20)
     x = rows(5, 20)
     _, want = gradients(module, x)
     module.zero_grad()
     loss = (module.log_prob(x) * factors(5).float()).sum()
     with torch.no_grad():
-        module.V.mul_(0)
+        for p in module.parameters():
+            p.mul_(0)
     loss.backward()
-    assert torch.equal(module.W.grad, want["W"])
+    for name, p in module.named_parameters():
+        assert torch.equal(p.grad, want[name]), name
 
 
-def test_double_backward_is_refused():
-    module, _ = pair(10, 4)
+@pytest.mark.parametrize("kind", KINDS)
+def test_double_backward_is_refused(kind):
+    module, _ = pair(kind, 10)
     log_prob = module.log_prob(rows(3, 10)).sum()
     with pytest.raises(NotImplementedError, match="no gradients of gradients"):
-        torch.autograd.grad(log_prob, module.V, create_graph=True)
+        torch.autograd.grad(log_prob, list(module.parameters()), create_graph=True)
 
 
-def test_functional_call():
-    module, _ = pair(10, 4)
+def test_fvsbn_has_gradients_of_gradients_in_torch():
+    """The likelihood is concave: its Hessian has no positive eigenvalue."""
+    module = FVSBN(4, backend="torch")
+    x = rows(20, 4)
+
+    def log_prob(bias):
+        return torch.func.functional_call(module, {"bias": bias}, (x,)).sum()
+
+    hessian = torch.autograd.functional.hessian(log_prob, module.bias.detach())
+    assert torch.linalg.eigvalsh(hessian).max() < 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_functional_call(kind):
+    module, _ = pair(kind, 10)
     x = rows(3, 10)
     doubled = {name: (2 * p).detach().requires_grad_() for name, p in module.named_parameters()}
     got = torch.func.functional_call(module, doubled, (x,))
@@ -219,8 +254,9 @@ def test_functional_call():
         assert torch.equal(doubled[name].grad, p.grad), name
 
 
-def test_several_python_threads():
-    modules = [pair(60, 30, seed=seed)[0] for seed in range(6)]
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_python_threads(kind):
+    modules = [pair(kind, 60, 30, seed=seed)[0] for seed in range(6)]
     x = rows(50, 60)
     want = [gradients(module, x)[1] for module in modules]
     got = [None] * 6
@@ -235,7 +271,7 @@ def test_several_python_threads():
         for thread in threads:
             thread.join()
         for i in range(6):
-            assert all(torch.equal(got[i][name], want[i][name]) for name in PARAMETERS)
+            assert all(torch.equal(got[i][name], want[i][name]) for name in want[i])
 
 
 class Scored(torch.utils.data.Dataset):
@@ -257,7 +293,7 @@ class Scored(torch.utils.data.Dataset):
 def test_data_loader_workers(method):
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} here")
-    module, _ = pair(12, 6)
+    module, _ = pair(NADE, 12, 6)
     x = rows(6, 12)
     data = Scored(module, x)
     loader = torch.utils.data.DataLoader(data, batch_size=2, num_workers=2, multiprocessing_context=method)
@@ -265,19 +301,20 @@ def test_data_loader_workers(method):
     assert torch.equal(got, torch.stack([data[i] for i in range(6)]))
 
 
-def test_under_compile():
-    module, _ = pair(20, 12)
+@pytest.mark.parametrize("kind", KINDS)
+def test_under_compile(kind):
+    module, _ = pair(kind, 20)
     x = rows(5, 20)
     want = gradients(module, x)
     module.zero_grad()
     compiled = torch.compile(lambda x: (module.log_prob(x * 1) * factors(5).float()).sum(), backend="eager")
     compiled(x.float()).backward()
-    for name in PARAMETERS:
-        assert torch.equal(module.get_parameter(name).grad, want[1][name]), name
+    for name, p in module.named_parameters():
+        assert torch.equal(p.grad, want[1][name]), name
 
 
 def test_arguments_of_the_core():
-    from ancestral._core import NadeStep
+    from ancestral._core import FvsbnStep, NadeStep
 
     w, c, b = np.zeros((3, 2), np.float32), np.zeros(2, np.float32), np.zeros(3, np.float32)
     with pytest.raises(ValueError, match="w has 4 values; wanted 6"):
@@ -294,3 +331,16 @@ def test_arguments_of_the_core():
         step.gradient(x, probs, np.zeros(3, np.float32), w, c, w.copy(), b, 1)
     with pytest.raises(ValueError, match="2"):
         step.score(x + 2, np.zeros(4), probs, 1)
+
+    weight = np.zeros((3, 3), np.float32)
+    with pytest.raises(ValueError, match="weight has 6 values; wanted 9"):
+        FvsbnStep(weight[:2], b)
+    with pytest.raises(ValueError, match="bias is empty"):
+        FvsbnStep(weight[:0], b[:0])
+    step = FvsbnStep(weight, b)
+    with pytest.raises(ValueError, match="x has 9 values; wanted 12"):
+        step.score(x[:3], np.zeros(4), probs, 1)
+    with pytest.raises(ValueError, match="x has 12 values; wanted 9"):
+        step.gradient(x, probs, np.zeros(3, np.float32), weight, b, 1)
+    with pytest.raises(ValueError, match="weight has 6 values; wanted 9"):
+        step.gradient(x, probs, np.zeros(4, np.float32), weight[:2].copy(), b, 1)

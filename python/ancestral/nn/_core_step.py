@@ -1,0 +1,77 @@
+"""log_prob and its gradient in the Rust core, as one differentiable function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def takes(*tensors: Tensor) -> bool:
+    """Whether the core can run with these weights: plain float32 tensors on the CPU."""
+    plain = (Tensor, torch.nn.Parameter)
+    return all(type(t) in plain and t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
+
+
+_threads: ContextVar[int | None] = ContextVar("threads", default=None)
+
+
+@contextmanager
+def own_threads() -> Iterator[None]:
+    """Give torch's threads to the core, and one to torch.
+
+    OpenMP's threads spin for some milliseconds after each operation, and hold the processors that the core is about
+    to use: a step on two of them takes half as long again.
+    """
+    threads = torch.get_num_threads()
+    token = _threads.set(threads)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _threads.reset(token)
+
+
+def _core_threads() -> int:
+    return _threads.get() or torch.get_num_threads()
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def log_prob(z: Tensor, step: Any, *weights: Tensor) -> Tensor:
+    """log p of bits z (n, n_dims) in the order of the steps, in nats: (n,), differentiable in the weights.
+
+    `step` is the core's class for one step of training, made from the weights.
+    """
+    total: Tensor = _LogProb.apply(z, step, *weights)
+    return total
+
+
+class _LogProb(torch.autograd.Function):
+    """Keeps p(z_i = 1 | z_<i): memory O(n n_dims + weights) between the passes, and some megabytes more within them."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, step: Any, *weights: Tensor) -> Tensor:
+        ctx.shapes = [weight.shape for weight in weights]
+        ctx.step = step(*(np.ascontiguousarray(weight.detach().numpy()) for weight in weights))
+        ctx.bits = np.ascontiguousarray(z.detach().to(torch.uint8).numpy())
+        log_prob, ctx.probs = np.empty(len(z)), np.empty(z.shape, np.float32)
+        ctx.step.score(ctx.bits, log_prob, ctx.probs, _core_threads())
+        return torch.from_numpy(log_prob).to(weights[0].dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise NotImplementedError(
+                "the core has no gradients of gradients: create_graph=True is not supported "
+                '(FVSBN has them with backend="torch")'
+            )
+        scale = np.ascontiguousarray(grad.detach().numpy())
+        gradients = [np.empty(shape, np.float32) for shape in ctx.shapes]
+        ctx.step.gradient(ctx.bits, ctx.probs, scale, *gradients, _core_threads())
+        return None, None, *map(torch.from_numpy, gradients)

@@ -1,0 +1,67 @@
+//! What the models' gradients share: the samples they are taken of, and tasks among threads.
+
+use std::{
+    num::NonZero,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use crate::error::Error;
+
+/// What a gradient is taken of: rows of bits, their P(x_i = 1 | x_<i) under the model, and a factor for each row.
+#[derive(Clone, Copy)]
+pub struct Scored<'a> {
+    /// Values in the model's order, `n_dims` a sample.
+    pub x: &'a [u8],
+    /// Probabilities, `n_dims` a sample.
+    pub probs: &'a [f32],
+    /// ∂loss / ∂log p(x), one a sample.
+    pub scale: &'a [f32],
+}
+
+impl Scored<'_> {
+    /// ∂loss / ∂logit_i = scale_s (x_i − p_i) for all samples and steps.
+    pub(super) fn of_logits(self, n_dims: usize) -> Vec<f32> {
+        let rows = self.x.chunks_exact(n_dims).zip(self.probs.chunks_exact(n_dims)).zip(self.scale);
+        rows.flat_map(|((x, p), scale)| x.iter().zip(p).map(move |(&x, p)| scale * (f32::from(x) - p))).collect()
+    }
+}
+
+/// Does all tasks, each on one of `threads`. `work` gets a task and what to ask now and then whether to go on, and says whether
+/// it did. `go_on` is asked on the calling thread only.
+///
+/// # Errors
+/// [`Error::Interrupted`] once `go_on` has returned false.
+pub(super) fn share<T: Send>(
+    tasks: impl ExactSizeIterator<Item = T> + Send,
+    threads: NonZero<usize>,
+    go_on: &mut dyn FnMut() -> bool,
+    work: impl Fn(T, &mut dyn FnMut() -> bool) -> bool + Sync,
+) -> Result<(), Error> {
+    let threads = threads.get().min(tasks.len());
+    let stop = AtomicBool::new(false);
+    let tasks = Mutex::new(tasks);
+    let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let all = |go_on: &mut dyn FnMut() -> bool| {
+        while let Some(task) = next() {
+            if !work(task, go_on) {
+                break;
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            // Where the system has no thread to give, this one does the work.
+            let _ = thread::Builder::new().spawn_scoped(scope, || all(&mut || !stop.load(Ordering::Relaxed)));
+        }
+        all(&mut || {
+            let go_on = go_on();
+            stop.fetch_or(!go_on, Ordering::Relaxed);
+            go_on
+        });
+    });
+    if stop.into_inner() { Err(Error::Interrupted) } else { Ok(()) }
+}
