@@ -5,9 +5,10 @@ RUN := $(BIN)/python
 
 FUZZ_SECONDS ?= 60
 FUZZ ?= model --seconds $(FUZZ_SECONDS)
+AUDIT ?= advisories bans licenses sources
 FUZZER := cargo run --profile fuzz --quiet --package ancestral-core --example fuzz --
 
-.PHONY: help demo test references statistics fuzz bench bench-quick lint format build wheel clean
+.PHONY: help demo test references statistics fuzz bench bench-quick lint audit format build wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -59,6 +60,12 @@ lint: build ## rustfmt, clippy, ruff, mypy --strict, stubtest
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(RUN) -m mypy.stubtest ancestral._core
+
+target/tools/bin/cargo-deny:
+	cargo install --quiet --locked --version 0.20.2 --root target/tools cargo-deny
+
+audit: target/tools/bin/cargo-deny ## advisories, licences and sources of the Rust dependencies (AUDIT='bans licenses sources' without a network)
+	$< check $(AUDIT)
 
 format: build ## format all sources
 	cargo fmt

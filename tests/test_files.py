@@ -180,8 +180,8 @@ def test_a_full_disk_keeps_the_old_file(run_python: Callable[..., str], tmp_path
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
         try:
             make(200).save(path)
-        except OSError:
-            pass
+        except OSError as error:
+            assert error.filename == str(path)
         else:
             raise SystemExit("no error")
         assert path.read_bytes() == before

@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,38 @@ def test_whatever_progress_raises_comes_out(error: type[BaseException], digits: 
     with pytest.raises(error, match="of the callback"):
         digits.model.sample(20_000, rng=0, progress=progress)
     assert digits.model.sample(1, rng=0).shape == (1, 1, 28, 28)
+
+
+def test_calls_of_a_pool_end_with_the_main_thread(digits: Case) -> None:
+    """Python gives signals to the main thread alone: `progress` is how the others hear of them."""
+    stop = threading.Event()
+
+    def progress(done: int, total: int) -> None:
+        if stop.is_set():
+            raise InterruptedError
+
+    def on_alarm(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    def wait_for_a_pool() -> float:
+        with ThreadPoolExecutor(2) as pool:
+            calls = [pool.submit(digits.model.sample, 10**5, rng=seed, progress=progress) for seed in (0, 1)]
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            try:
+                with pytest.raises(KeyboardInterrupt):
+                    calls[0].result()
+            finally:
+                stop.set()
+                began = time.monotonic()
+        assert all(isinstance(call.exception(), InterruptedError) for call in calls)
+        return time.monotonic() - began
+
+    previous = signal.signal(signal.SIGALRM, on_alarm)
+    try:
+        assert wait_for_a_pool() < 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
 
 
 # --- threads ---------------------------------------------------------------------------------------------

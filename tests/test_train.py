@@ -1,13 +1,9 @@
-"""fit: it learns, stops, keeps the best weights, and goes on after a kill as if nothing had happened."""
+"""fit: it learns, stops, keeps the best weights, and goes on after a stop as if nothing had happened."""
 
 from __future__ import annotations
 
 import math
 import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -224,47 +220,6 @@ def test_resumed_is_uninterrupted(steps, with_valid, tmp_path, monkeypatch):
         again = nade(seed=98)
         assert fit(again, TRAIN, valid, checkpoint=file, **settings) == want
     assert_same_weights(weights(again), weights(whole))
-
-
-KILLED = """
-import sys, torch
-import numpy as np
-from ancestral import fit
-from ancestral.nn import NADE
-torch.set_num_threads(int(sys.argv[3]))
-torch.manual_seed(0)
-data = np.load(sys.argv[1])
-fit(NADE(16, 8), data["train"], data["valid"], epochs=100, lr=0.01, patience=None, rng=3,
-    checkpoint=sys.argv[2], progress=False)
-"""
-
-
-def test_killed_and_resumed_is_uninterrupted(tmp_path):
-    data = tmp_path / "data.npz"
-    np.savez(data, train=TRAIN, valid=VALID)
-    folder = tmp_path / "run"
-    folder.mkdir()
-    file = folder / "checkpoint.pt"
-    settings = {"epochs": 100, "lr": 0.01, "patience": None, "rng": 3, "progress": False}
-    whole = nade()
-    want = fit(whole, TRAIN, VALID, **settings)
-
-    command = [sys.executable, "-c", KILLED, str(data), str(file), str(torch.get_num_threads())]
-    process = subprocess.Popen(command)
-    seen = set()
-    while process.poll() is None and len(seen) < 5:  # the first file, and those of some epochs
-        if file.exists():
-            seen.add(file.stat().st_mtime_ns)
-    time.sleep(0.005)  # to somewhere within an epoch
-    process.kill()
-    assert process.wait() == -signal.SIGKILL, "it was over before it could be killed"
-    epochs_done = len(torch.load(file, weights_only=True)["history"]["epochs"])
-    assert 0 < epochs_done < 100
-    resumed = nade(seed=99)
-    got = fit(resumed, TRAIN, VALID, checkpoint=file, **settings)
-    assert_same_weights(weights(resumed), weights(whole))
-    assert got == want
-    assert os.listdir(folder) == ["checkpoint.pt"]
 
 
 def test_a_partial_file_of_a_killed_write_is_removed(tmp_path):

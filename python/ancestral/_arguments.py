@@ -12,7 +12,7 @@ import operator
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Rng: TypeAlias = "int | np.random.Generator | None"
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+_ROOM = 2**22
+"""Bytes of temporary arrays that a check or a conversion may take, unless one row needs more."""
 
 
 def integer(name: str, value: object, low: int, high: int) -> int:
@@ -165,6 +168,16 @@ def as_uint8(rows: NDArray[Any], n_classes: int, first: int) -> NDArray[np.uint8
     return np.ascontiguousarray(rows, dtype=np.uint8)
 
 
+def all_uint8(x: NDArray[Any], n_classes: int) -> NDArray[np.uint8]:
+    """All rows of `events` as contiguous uint8, checked: the array itself if it is that, else a copy."""
+    result = x if x.dtype == np.uint8 and x.flags.c_contiguous else empty(x.shape, np.uint8)
+    for part in parts(len(x), 4 * math.prod(x.shape[1:]), _ROOM):
+        rows = as_uint8(x[part], n_classes, part.start)
+        if result is not x:
+            result[part] = rows
+    return result
+
+
 def _check_support(
     name: str, rows: NDArray[Any], n_classes: int, first: int = 0, missing: NDArray[np.bool_] | None = None
 ) -> None:
@@ -214,8 +227,9 @@ def stacked(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> tuple[NDA
 
 def partial_events(
     x: Any, observed: Any, event_shape: tuple[int, ...], n_classes: int
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_], bool]:
-    """Values and mask, both (n, n_dims), and whether either came with an axis of rows. Values not observed are 0."""
+) -> tuple[NDArray[Any], NDArray[np.bool_], bool]:
+    """Values and mask, both (n, *event_shape), and whether either came with an axis of rows. Values that were observed
+    are integers 0 to n_classes − 1. Nothing is copied."""
     array, mask = as_array("x", x), as_array("observed", observed)
     if array.dtype.kind not in "buif":
         raise TypeError(f"x has dtype {array.dtype}; wanted integers from 0 to {n_classes - 1}")
@@ -227,25 +241,29 @@ def partial_events(
         raise ValueError(f"observed has {len(mask)} rows, and x has {len(array)}; wanted one mask, or one a row")
     shape = (len(array) if many else len(mask), *event_shape)
     array, mask = np.broadcast_to(array, shape), np.broadcast_to(mask, shape)
-    _check_support("x", array, n_classes, missing=~mask)
-    values = np.where(mask, array, 0).astype(np.uint8)
-    n_dims = math.prod(event_shape)
-    return values.reshape(len(values), n_dims), mask.reshape(len(values), n_dims), many or many_masks
+    for part in parts(len(array), 4 * math.prod(event_shape), _ROOM):
+        _check_support("x", array[part], n_classes, part.start, missing=~mask[part])
+    return array, mask, many or many_masks
 
 
-def bounds(
-    name: str, value: Any, event_shape: tuple[int, ...], n_classes: int
-) -> tuple[NDArray[np.integer[Any]], bool]:
-    """Integer bounds of one query or many as (q, n_dims), −1 for all below 0 and n_classes for all above; and whether
-    they came with an axis of queries. Infinities are bounds too."""
+def bounds(name: str, value: Any, event_shape: tuple[int, ...]) -> tuple[NDArray[Any], bool]:
+    """Bounds of one query or many as (q, *event_shape), integers of any dtype or infinite, and whether they came with
+    an axis of queries. Nothing is copied."""
     array = as_array(name, value)
     if array.dtype.kind not in "buif":
         raise TypeError(f"{name} has dtype {array.dtype}; wanted integers")
     array, many = stacked(name, array, event_shape)
-    if array.dtype.kind == "f" and not (whole := np.floor(array) == array).all():
-        raise ValueError(f"{name} has a value {array[~whole][0]}; wanted integers")
-    clipped = np.where(array < 0, -1, np.minimum(array, np.int64(n_classes))).astype(np.int16)
-    return clipped.reshape(len(array), math.prod(event_shape)), many
+    if array.dtype.kind == "f":
+        for part in parts(len(array), 16 * math.prod(event_shape), _ROOM):
+            if not (whole := np.floor(array[part]) == array[part]).all():
+                raise ValueError(f"{name} has a value {array[part][~whole][0]}; wanted integers")
+    return array, many
+
+
+def parts(n: int, row_bytes: int, room: int) -> Iterator[slice]:
+    """n rows in parts whose temporary arrays fit the room, or of one row."""
+    size = max(1, room // row_bytes)
+    return (slice(first, min(first + size, n)) for first in range(0, n, size))
 
 
 def model(name: str, value: object) -> Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ FORMAT = "ancestral.fit 1"
 
 
 def _partial(file: Path) -> Path:
-    # A name of its own for the run's one file, not a random one: what a killed run left is found and removed.
+    # A name of its own for the run's one file, not a random one: what a killed run left is found and removed. Beside
+    # the file that a link leads to, which may be on another disk.
+    file = Path(os.path.realpath(file))
     return file.with_name(file.name + ".tmp")
 
 

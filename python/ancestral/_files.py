@@ -19,13 +19,21 @@ def replacing(path: str | os.PathLike[str], temporary: Path | None = None) -> It
     behind: to find it again, name it with `temporary`, in that folder. As with `open`,
     a symbolic link stays one and leads to the new file, and a device or a pipe is written to.
 
-    Raises OSError as `open` does: the folder is missing, not writable, the disk is full.
+    Raises OSError as `open` does, naming the file: the folder is missing, not writable, the disk is full.
     """
     path = Path(path)
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        with open(path, "wb") as file:
+    special = path.exists() and not (path.is_file() or path.is_dir())
+    try:
+        with open(path, "wb") if special else _renamed(path, temporary) as file:
             yield file
-        return
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # of a write: the system does not say of which file
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextmanager
+def _renamed(path: Path, temporary: Path | None) -> Iterator[BinaryIO]:
     if path.is_symlink():
         path = Path(os.path.realpath(path))
     # Of a length of its own: the longest name that a folder takes must still be writable.

@@ -84,6 +84,8 @@ def fit(
         If an argument is not as above; names it.
     ValueError
         If `checkpoint` is of a run with another module, data or hyper-parameters, or no checkpoint.
+    OSError
+        If `checkpoint` cannot be written, as on a full disk; the last good one stays. The same call goes on from it.
     FloatingPointError
         If the NLL or its gradient is no longer finite.
     """

@@ -96,11 +96,14 @@ class Completing(Handle):
         batch: `complete(x[4:], ..., start=4)` equals the rows from 4 on of `complete(x, ...)`. Without resampling, its
         first samples do not depend on how many are asked for.
 
+        Memory: the results and a fixed block, or, if that is more, what one row takes: about 16 bytes a sample; if
+        resampled 24 a proposal, and 2 n_dims + 24 a sample.
+
         Raises TypeError and ValueError for arguments that make no sense, among them evidence of probability 0;
         OverflowError as `log_prob`.
         """
         values, known, batched = arguments.partial_events(x, observed, self.event_shape, self.n_classes)
-        n, n_dims = values.shape
+        n, n_dims = len(values), self.n_dims
         k = arguments.integer("n_samples", n_samples, 1, LAST_ROW)
         resample = arguments.flag("resample", resample)
         if n_proposals is not None and not resample:
@@ -109,31 +112,36 @@ class Completing(Handle):
         n_drawn = arguments.integer("n_proposals", n_drawn, 1, LAST_ROW) if resample else 0
         start = arguments.integer("start", start, 0, LAST_ROW - n)
         n_threads = arguments.threads(threads)
-        exact = self._is_prefix(known)
+        exact = np.empty(n, np.bool_)
+        for part in arguments.parts(n, 4 * n_dims, _ROOM):
+            exact[part] = self._is_prefix(known[part].reshape(-1, n_dims))
         samples = arguments.empty((n, k, *self.event_shape), np.uint8)
         log_weights = arguments.empty((n, k), np.float64)
-        weights = Weights(n)
+        size, log, error, n_used = np.empty(n), np.empty(n), np.empty(n), np.empty(n, np.int64)
 
         with reporting(progress, n * k + int((~exact).sum()) * n_drawn, "complete") as report:
             paths = Paths(self._inner, arguments.seed(rng), start, n_threads, report)
             # Temporary: the sets of each walk, and the weights of each path.
-            n_rows = max(1, _ROOM // (2 * n_dims * (k if resample else 1) + 8 * max(k, n_drawn)))
-            for rows in (np.arange(at, min(at + n_rows, n)) for at in range(0, n, n_rows)):
-                part = slice(rows[0], rows[-1] + 1)
-                low = np.where(known[part], values[part], 0).astype(np.uint8)
-                high = np.where(known[part], values[part], self.n_classes - 1).astype(np.uint8)
-                draws = _Draws((low, high), rows, samples[part], log_weights[part])
+            row_bytes = 2 * n_dims * (k + 1 if resample else 1) + 10 * n_dims + 32 * max(k, n_drawn)
+            for part in arguments.parts(n, row_bytes, _ROOM):
+                observed_here = known[part].reshape(-1, n_dims)
+                here = np.where(observed_here, values[part].reshape(-1, n_dims), 0).astype(np.uint8)
+                sets = here, np.where(observed_here, here, np.uint8(self.n_classes - 1))
+                draws = _Draws(sets, part.start, samples[part], log_weights[part])
+                weights = Weights(len(here))
                 if resample:
                     _resample(paths, draws, ~exact[part], n_drawn, weights)
                 else:
-                    paths.draw(draws.sets, paths.index(rows), draws.log_weights, draws.x)
+                    rows = np.arange(len(here))
+                    paths.draw(draws.sets, paths.index(draws.first + rows), draws.log_weights, draws.x)
                     weights.add(rows, draws.log_weights)
-                    _refuse_impossible(weights, rows)
+                    _refuse_impossible(weights, rows, draws.first)
+                size[part] = weights.effective_sample_size()
+                log[part], n_used[part] = weights.log_mean(), weights.n
+                error[part] = np.where(exact[part], 0.0, weights.relative_error())
 
-        size = weights.effective_sample_size()
-        _warn_of_few(np.where(exact, np.inf, size), "n_proposals" if resample else "n_samples")
-        error = np.where(exact, 0.0, weights.relative_error())
-        evidence = Estimate(weights.log_mean(), error, weights.n)
+        _warn_of_few(size, ~exact, "n_proposals" if resample else "n_samples")
+        evidence = Estimate(log, error, n_used)
         if batched:
             return Completion(samples, log_weights, size, evidence)
         return Completion(samples[0], log_weights[0], float(size[0]), only(evidence))
@@ -143,7 +151,7 @@ class _Draws(NamedTuple):
     """Some rows of a call: what goes into the core, and where the results go."""
 
     sets: tuple[NDArray[np.uint8], NDArray[np.uint8]]
-    rows: NDArray[np.int64]
+    first: int
     x: NDArray[np.uint8]
     log_weights: NDArray[np.float64]
 
@@ -153,33 +161,37 @@ def _resample(paths: Paths, draws: _Draws, todo: NDArray[np.bool_], n_proposals:
 
     Of the proposals the weights alone are kept, and need no walk beyond the evidence; those chosen are drawn once more.
     """
-    (low, high), rows, k = draws.sets, draws.rows, draws.x.shape[1]
+    (low, high), rows, k = draws.sets, np.arange(len(draws.x)), draws.x.shape[1]
+    index = draws.first + rows
     proposals = np.empty((int(todo.sum()), n_proposals))
-    paths.draw((low[todo], high[todo]), paths.index(rows[todo]), proposals)
+    paths.draw((low[todo], high[todo]), paths.index(index[todo]), proposals)
     weights.add(rows[todo], proposals)
-    _refuse_impossible(weights, rows[todo])
+    _refuse_impossible(weights, rows[todo], draws.first)
     path = np.tile(np.arange(k), (len(rows), 1))
     for at, proposed in zip(np.flatnonzero(todo), proposals, strict=True):
-        path[at] = systematic(proposed, k, paths.seed, paths.start + int(rows[at]))
+        path[at] = systematic(proposed, k, paths.seed, paths.start + int(index[at]))
     sets = low.repeat(k, axis=0), high.repeat(k, axis=0)
-    paths.draw(sets, paths.index(rows[:, None], path).ravel(), draws.log_weights.reshape(-1, 1), draws.x)
+    paths.draw(sets, paths.index(index[:, None], path).ravel(), draws.log_weights.reshape(-1, 1), draws.x)
     weights.add(rows[~todo], draws.log_weights[~todo])
     draws.log_weights[todo] = weights.log_mean()[rows[todo], None]
 
 
-def _refuse_impossible(weights: Weights, rows: NDArray[np.int64]) -> None:
+def _refuse_impossible(weights: Weights, rows: NDArray[np.int64], first: int) -> None:
     impossible = rows[np.isneginf(weights.largest[rows])]
     if impossible.size:
-        raise ValueError(f"the evidence in row {impossible[0]} has probability 0 in every sample: no weight is above 0")
+        raise ValueError(
+            f"the evidence in row {first + impossible[0]} has probability 0 in every sample: no weight is above 0"
+        )
 
 
-def _warn_of_few(size: NDArray[np.float64], more: str) -> None:
-    low = size < _FEW
+def _warn_of_few(size: NDArray[np.float64], weighted: NDArray[np.bool_], more: str) -> None:
+    low = weighted & (size < _FEW)
     if low.any():
-        worst = int(np.argmin(size))
+        least = size.min(where=low, initial=np.inf)
+        row = np.argmax(low & (size == least))
         message = (
             f"{low.sum()} of {len(size)} rows have an effective sample size below {_FEW}; the least is "
-            f"{size[worst]:.1f} (row {worst}). What is computed from these is not to be trusted: raise {more}, or use "
+            f"{least:.1f} (row {row}). What is computed from these is not to be trusted: raise {more}, or use "
             "a model whose order has the evidence first"
         )
         warnings.warn(message, LowSampleSizeWarning, stacklevel=3)

@@ -36,9 +36,9 @@ class Compression(Handle):
         ones save bytes (each costs about 12). The same rows give the same bytes, whatever the threads or the machine.
 
         Only this very model decodes them: keep its file. `x` and errors as for `log_prob`; ValueError for a block_len
-        that is not 1 to 4096.
+        that is not 1 to 4096. Memory: the bytes once more, and a copy of x unless it is contiguous uint8.
         """
-        values = arguments.as_uint8(arguments.events(x, self.event_shape, self.n_classes), self.n_classes, 0)
+        values = arguments.all_uint8(arguments.events(x, self.event_shape, self.n_classes), self.n_classes)
         rows = arguments.integer("block_len", block_len, 1, _core.MAX_BLOCK_LEN)
         n_threads = arguments.threads(threads)
         with reporting(progress, len(values), "encode") as report:

@@ -44,8 +44,9 @@ class Decoding(Handle):
         beam each value is the most probable one given those before it. With as many beams as there are events the
         result is exact. A most probable event need not look like a draw: `sample` is for those.
 
-        Each dimension that is not observed takes a likelihood pass up to there. Progress is counted in these. Raises
-        TypeError and ValueError for arguments that make no sense, OverflowError as `log_prob`.
+        Each dimension that is not observed takes a likelihood pass up to there. Progress is counted in these. Memory:
+        the beams twice, and some numbers for each of them and of its n_classes continuations. Raises TypeError and
+        ValueError for arguments that make no sense, OverflowError as `log_prob`.
         """
         width = arguments.integer("n_beams", n_beams, 1, MAX_BEAMS)
         if evidence is None:

@@ -45,7 +45,7 @@ class Information(Scoring):
         n_threads = arguments.threads(threads)
         with reporting(progress, n_samples, "entropy") as report:
             (log_prob,) = draws.log_probs([self], n_samples, rng, start, n_threads, report)
-        return _mean(0.0 - log_prob)
+        return _mean(np.subtract(0.0, log_prob, out=log_prob))
 
     def cross_entropy(
         self, x: ArrayLike | torch.Tensor, *, threads: int | None = None, progress: Progress = None
@@ -59,7 +59,7 @@ class Information(Scoring):
         log_prob = self.log_prob(x, threads=threads, progress=progress)
         if len(log_prob) < 2:
             raise ValueError(f"x has {len(log_prob)} rows; wanted at least 2, for a standard error")
-        return _mean(0.0 - log_prob)
+        return _mean(np.subtract(0.0, log_prob, out=log_prob))
 
     def bits_per_dim(
         self,
@@ -105,11 +105,13 @@ def kl_divergence(
     n_threads = arguments.threads(threads)
     with reporting(progress, n_samples, "kl_divergence") as report:
         log_p, log_q = draws.log_probs([p, q], n_samples, rng, start, n_threads, report)
-    return _mean(log_p - log_q)
+    return _mean(np.subtract(log_p, log_q, out=log_p))
 
 
 def _mean(values: NDArray[np.float64]) -> Estimate:
-    """The mean of two values or more. It is finite, and so is its error: logits are finite float32 numbers, whose sums
-    and squares stay far inside the range of float64."""
-    error = values.std(ddof=1) / math.sqrt(len(values))
-    return Estimate(float(values.mean()), float(error), len(values))
+    """The mean of two values or more, which are lost. It is finite, and so is its error: logits are finite float32
+    numbers, whose sums and squares stay far inside the range of float64."""
+    n, mean = len(values), values.mean()
+    values -= mean
+    error = math.sqrt(np.square(values, out=values).sum() / (n - 1) / n)
+    return Estimate(float(mean), error, n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,16 +24,25 @@ _ROOM = 2**24
 """Bytes of temporary arrays that a part of a call may take, unless one query needs more."""
 
 
-class _Queries(NamedTuple):
-    """q queries: their sets as the core takes them, and what follows from these."""
+class _Given(NamedTuple):
+    """q queries as they came, checked."""
 
+    low: NDArray[Any]
+    """(q, *event_shape); or, without `high`, marks (q, *event_shape, n_classes)."""
+    high: NDArray[Any] | None
+    batched: bool
+    """Whether they came with an axis of queries."""
+
+
+class _Queries(NamedTuple):
+    """Some of them: their sets as the core takes them, and what follows from these."""
+
+    first: int
     low: NDArray[np.uint8]
     """(q, n_dims); or, without `high`, marks (q, n_dims, n_classes)."""
     high: NDArray[np.uint8] | None
-    counts: NDArray[np.integer[Any]]
+    counts: NDArray[np.int16]
     """(q, n_dims): how many values are allowed."""
-    batched: bool
-    """Whether they came with an axis of queries."""
 
     def sets(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         return self.low[rows], None if self.high is None else self.high[rows]
@@ -76,15 +86,15 @@ class Ranges(Handle):
         two of the paths differed, and a single path has the error inf.
 
         Query i is a pure function of (weights, seed, `start` + i, its sets, the numbers of paths), whatever the batch.
+        Memory: the results and a fixed block, for any number of queries and paths.
 
         Raises TypeError and ValueError for arguments that make no sense, OverflowError as `log_prob`.
         """
         log, relative, n, batched = self._ranges(
             low, high, allowed, n_paths, relative_error, max_paths, rng, start, threads, progress
         )
-        prob = np.exp(log)
-        with np.errstate(invalid="ignore"):  # 0 · inf
-            estimate = Estimate(prob, np.where(np.isinf(relative), np.inf, prob * relative), n)
+        prob = np.exp(log, out=log)
+        estimate = Estimate(prob, np.multiply(relative, prob, out=relative, where=np.isfinite(relative)), n)
         return estimate if batched else only(estimate)
 
     def log_prob_range(
@@ -125,7 +135,7 @@ class Ranges(Handle):
         progress: Progress,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], bool]:
         """log P, its standard error and number of paths for each query, and whether there was an axis of queries."""
-        queries = self._queries(low, high, allowed)
+        given = self._given(low, high, allowed)
         n_paths = arguments.integer("n_paths", n_paths, 1, LAST_ROW)
         most = n_paths
         if relative_error is not None:
@@ -134,32 +144,39 @@ class Ranges(Handle):
             most = arguments.integer("max_paths", most, n_paths, LAST_ROW)
         elif max_paths is not None:
             raise ValueError(f"max_paths is {max_paths!r}, but without relative_error there are n_paths paths")
-        q = len(queries.counts)
+        q = len(given.low)
         start = arguments.integer("start", start, 0, LAST_ROW - q)
         n_threads = arguments.threads(threads)
+        log, error, n = np.empty(q), np.empty(q), np.empty(q, np.int64)
+        with reporting(progress, q * most, "prob_range") as report:
+            paths = Paths(self._inner, arguments.seed(rng), start, n_threads, report)
+            row_bytes = (4 if given.high is None else 24) * math.prod(given.low.shape[1:])  # of `_queries`
+            for part in arguments.parts(q, row_bytes, _ROOM):
+                queries = self._queries(given, part)
+                log[part], error[part], n[part] = self._estimated(paths, queries, n_paths, most, relative_error)
+        return log, error, n, given.batched
 
+    def _estimated(
+        self, paths: Paths, queries: _Queries, n_paths: int, most: int, relative_error: float | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
         counts = queries.counts[:, self.order]
         restricted = counts < self.n_classes
         n_steps = np.where(restricted.any(axis=1), self.n_dims - np.argmax(restricted[:, ::-1], axis=1), 0)
         empty = (counts == 0).any(axis=1)
         exact = np.where((counts > 1).any(axis=1), np.argmax(counts > 1, axis=1), self.n_dims) >= n_steps - 1
-        weights = Weights(q)
-
-        with reporting(progress, q * most, "prob_range") as report:
-            paths = Paths(self._inner, arguments.seed(rng), start, n_threads, report)
-            todo = np.flatnonzero(~empty & (n_steps > 0))
-            _walk(paths, queries, weights, todo[exact[todo]], n_steps, 0, 1)
-            todo, n = todo[~exact[todo]], 0
-            while todo.size and n < most:
-                goal = min(2 * n, most) if n else n_paths
-                _walk(paths, queries, weights, todo, n_steps, n, goal)
-                todo, n = todo[weights.relative_error()[todo] > (relative_error or np.inf)], goal
-
+        weights = Weights(len(counts))
+        todo = np.flatnonzero(~empty & (n_steps > 0))
+        _walk(paths, queries, weights, todo[exact[todo]], n_steps, 0, 1)
+        todo, n = todo[~exact[todo]], 0
+        while todo.size and n < most:
+            goal = min(2 * n, most) if n else n_paths
+            _walk(paths, queries, weights, todo, n_steps, n, goal)
+            todo, n = todo[weights.relative_error()[todo] > (relative_error or np.inf)], goal
         walked = weights.n > 0
         log = np.where(walked, weights.log_mean(), np.where(empty, -np.inf, 0.0))
-        return log, np.where(walked & ~exact, weights.relative_error(), 0.0), weights.n, queries.batched
+        return log, np.where(walked & ~exact, weights.relative_error(), 0.0), weights.n
 
-    def _queries(self, low: Any, high: Any, allowed: Any) -> _Queries:
+    def _given(self, low: Any, high: Any, allowed: Any) -> _Given:
         if allowed is not None:
             if low is not None or high is not None:
                 raise ValueError("allowed is given, and low or high too; wanted one or the other")
@@ -167,19 +184,31 @@ class Ranges(Handle):
             if marks.dtype != np.bool_:
                 raise TypeError(f"allowed has dtype {marks.dtype}; wanted booleans")
             marks, batched = arguments.stacked("allowed", marks, (*self.event_shape, self.n_classes))
-            marks = np.ascontiguousarray(marks).reshape(len(marks), self.n_dims, self.n_classes)
-            return _Queries(marks.view(np.uint8), None, marks.sum(axis=2), batched)
+            return _Given(marks, None, batched)
         if low is None and high is None:
             raise ValueError("low, high and allowed are all None; wanted at least one bound")
-        shape, n_classes = self.event_shape, self.n_classes
-        lowest, many_low = arguments.bounds("low", np.zeros(shape) if low is None else low, shape, n_classes)
-        highest, many_high = arguments.bounds("high", np.full(shape, 256) if high is None else high, shape, n_classes)
+        shape = self.event_shape
+        lowest, many_low = arguments.bounds("low", np.zeros(shape) if low is None else low, shape)
+        highest, many_high = arguments.bounds("high", np.full(shape, 256) if high is None else high, shape)
         if many_low and many_high and len(lowest) != len(highest):
             raise ValueError(f"high has {len(highest)} rows, and low has {len(lowest)}; wanted one, or one a query")
-        lowest, highest = np.broadcast_arrays(np.maximum(lowest, 0), np.minimum(highest, n_classes - 1))
-        counts = np.maximum(highest - lowest + 1, 0)
+        lowest, highest = np.broadcast_arrays(lowest, highest)
+        return _Given(lowest, highest, many_low or many_high)
+
+    def _queries(self, given: _Given, part: slice) -> _Queries:
+        if given.high is None:
+            marks = np.ascontiguousarray(given.low[part]).reshape(-1, self.n_dims, self.n_classes)
+            return _Queries(part.start, marks.view(np.uint8), None, marks.sum(axis=2, dtype=np.int16))
+        low, high = (self._clipped(bound[part]) for bound in (given.low, given.high))
+        low, high = np.maximum(low, 0), np.minimum(high, self.n_classes - 1)
+        counts = np.maximum(high - low + 1, 0)
         # Bounds that do not fit uint8 are those of empty ranges, which are never walked.
-        return _Queries(lowest.astype(np.uint8), highest.astype(np.uint8), counts, many_low or many_high)
+        return _Queries(part.start, low.astype(np.uint8), high.astype(np.uint8), counts)
+
+    def _clipped(self, bound: NDArray[Any]) -> NDArray[np.int16]:
+        """(q, n_dims): −1 for all below 0 and n_classes for all above."""
+        clipped = np.where(bound < 0, -1, np.minimum(bound, np.int64(self.n_classes))).astype(np.int16)
+        return clipped.reshape(len(bound), self.n_dims)
 
 
 def _walk(
@@ -199,5 +228,5 @@ def _walk(
             n_rows = max(1, _ROOM // (8 * n_paths + 2 * queries.low[:1].size))
             for some in (group[first : first + n_rows] for first in range(0, len(group), n_rows)):
                 log_weights = np.empty((len(some), n_paths))
-                paths.draw(queries.sets(some), paths.index(some, at), log_weights)
+                paths.draw(queries.sets(some), paths.index(queries.first + some, at), log_weights)
                 weights.add(some, log_weights)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ancestral import _arguments as arguments
-from ancestral._progress import Progress, reporting
+from ancestral._progress import Progress, after, reporting
 from ancestral.operations.handle import LAST_INDEX, Handle
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 MAX_TEMPERATURE = 1e6
 """Logits divided by it are as good as equal."""
+
+_AT_ONCE = 2**19
+"""Samples given evidence that are drawn at once: each has a weight, which is not asked for."""
 
 
 class Sampling(Handle):
@@ -124,7 +127,10 @@ class Sampling(Handle):
         n_threads = arguments.threads(threads)
         low = np.where(observed, values, 0).astype(np.uint8)
         high = np.where(observed, values, self.n_classes - 1).astype(np.uint8)
-        log_weights = np.empty(len(x))  # all log p(evidence)
+        log_weights = np.empty(min(len(x), _AT_ONCE))  # all log p(evidence)
         with reporting(progress, len(x), "sample") as report:
-            seed, first = arguments.seed(rng), np.array([start], np.uint64)
-            self._inner.restrict(low, high, log_weights, seed, first, len(x), n_threads, report, x=x)
+            seed = arguments.seed(rng)
+            for part in arguments.parts(len(x), 1, _AT_ONCE):
+                rows, weights = x[part], log_weights[: part.stop - part.start]
+                first, done = np.array([start + part.start], np.uint64), after(part.start, report)
+                self._inner.restrict(low, high, weights, seed, first, len(rows), n_threads, done, x=rows)

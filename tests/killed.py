@@ -1,0 +1,173 @@
+"""Training runs that are killed. torch is imported once, here, and each run is a fork: what is killed is training."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import torch
+
+from ancestral import _checkpoint, fit
+from ancestral.history import History
+from ancestral.nn import FVSBN, NADE
+
+MODULES = {"FVSBN": lambda: FVSBN(16), "NADE": lambda: NADE(16, 8)}
+X = np.random.default_rng(0).integers(0, 2, (1000, 16), dtype=np.uint8)
+KILLS = 8
+Result: TypeAlias = tuple[dict[str, bytes], History]
+
+torch.set_num_threads(1)
+
+
+def train(kind: str, epochs: int, checkpoint: Path | None = None) -> Result:
+    """The bits of the weights, and the history."""
+    torch.manual_seed(0)
+    module = MODULES[kind]()
+    history = fit(module, X, X[:200], epochs=epochs, lr=0.02, patience=None, checkpoint=checkpoint, progress=False)
+    return {name: value.numpy().tobytes() for name, value in module.state_dict().items()}, history
+
+
+class Run:
+    """A run in a process of its own, which writes what `train` gives to `result`."""
+
+    def __init__(
+        self, kind: str, epochs: int, checkpoint: Path | None, result: Path, prepare: Callable[[int], None]
+    ) -> None:
+        self._events, write_end = os.pipe()
+        if (child := os.fork()) == 0:
+            try:
+                prepare(write_end)
+                result.write_bytes(pickle.dumps(train(kind, epochs, checkpoint)))
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        os.close(write_end)
+        self._child = child
+
+    def wait_for(self, events: int) -> bool:
+        """Whether so many have come before the run ended."""
+        return all(os.read(self._events, 1) for _ in range(events))
+
+    def kill(self) -> None:
+        os.kill(self._child, signal.SIGKILL)
+
+    def killed(self) -> bool:
+        """Whether it was, or else ended well."""
+        os.close(self._events)
+        status = os.waitstatus_to_exitcode(os.waitpid(self._child, 0)[1])
+        assert status in (0, -signal.SIGKILL), status
+        return status != 0
+
+
+def tell_of_writes(pipe: int) -> None:
+    """An event now, and before and after each checkpoint is written."""
+    write = _checkpoint.write
+
+    def told(file: Path, state: dict[str, Any]) -> None:
+        os.write(pipe, b"<")
+        write(file, state)
+        os.write(pipe, b">")
+
+    _checkpoint.write = told
+    os.write(pipe, b".")
+
+
+def die_at(step: int) -> Callable[[int], None]:
+    """SIGKILL before the 1st, 2nd, ... step that changes what others see."""
+    left = step
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **keywords)
+
+        return call
+
+    def prepare(_: int) -> None:
+        replacing = _checkpoint.replacing
+
+        @contextmanager
+        def in_pieces(*arguments: Any) -> Iterator[BinaryIO]:
+            with (
+                replacing(*arguments) as file,
+                io.BufferedWriter(Counted(file.fileno(), "w", closefd=False), 2048) as pieces,
+            ):
+                yield pieces
+
+        class Counted(io.FileIO):
+            write = counted(io.FileIO.write)
+
+        _checkpoint.replacing = in_pieces
+        os.fsync, os.replace, Path.unlink = counted(os.fsync), counted(os.replace), counted(Path.unlink)
+
+    return prepare
+
+
+def uninterrupted(kind: str, epochs: int, folder: Path) -> Result:
+    assert not Run(kind, epochs, None, folder / "whole", lambda _: None).killed()
+    return result_of(folder / "whole")
+
+
+def result_of(file: Path) -> Result:
+    result: Result = pickle.loads(file.read_bytes())
+    return result
+
+
+def epochs_done(run: Path) -> int:
+    """Those in the checkpoint, which is absent or can be read, with at most one file beside it."""
+    file = run / "run.pt"
+    assert set(os.listdir(run)) <= {file.name, file.name + ".tmp"}, os.listdir(run)
+    return len(torch.load(file, weights_only=True)["history"]["epochs"]) if file.exists() else 0
+
+
+def at_random(kind: str, folder: Path) -> None:
+    """Prints what was done when it was killed."""
+    expected = uninterrupted(kind, 60, folder)
+    run, result, when = folder / "run", folder / "result", random.Random(kind)
+    run.mkdir()
+    done = [0]
+    while True:
+        child = Run(kind, 60, run / "run.pt", result, tell_of_writes)
+        if len(done) <= KILLS and child.wait_for(when.randint(1, 20)):
+            time.sleep(when.choice([0, when.uniform(0, 0.001), when.uniform(0, 0.02)]))
+            child.kill()
+        if not child.killed():
+            break
+        done.append(epochs_done(run))
+    assert result_of(result) == expected
+    assert done == sorted(done), done
+    assert os.listdir(run) == ["run.pt"]
+    assert len(done) > KILLS // 2, "it was over before it could be killed"
+    print(done)
+
+
+def at_every_step(folder: Path) -> None:
+    """Prints how many steps there are."""
+    expected = uninterrupted("NADE", 2, folder)
+    run, result = folder / "run", folder / "result"
+    run.mkdir()
+    step, left = 1, 0
+    while Run("NADE", 2, run / "run.pt", result, die_at(step)).killed():
+        epochs_done(run)
+        left += (run / "run.pt.tmp").exists()
+        assert not Run("NADE", 2, run / "run.pt", result, lambda _: None).killed()
+        assert result_of(result) == expected
+        assert os.listdir(run) == ["run.pt"]
+        (run / "run.pt").unlink()
+        step += 1
+    print(step, left)
