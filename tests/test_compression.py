@@ -152,14 +152,15 @@ def test_bytes_of_certain_and_uncertain_models(name: str, scale: float, build: C
 
 def test_rows_of_many_dimensions_stand_in_smaller_blocks() -> None:
     d = 40_000
-    tensors = {"W": np.zeros((1, d)), "c": np.zeros(1), "V": np.zeros((d, 1)), "b": np.full(d, -30.0)}
+    tensors = {"W": np.zeros((1, d)), "c": np.zeros(1), "V": np.zeros((d, 1)), "b": np.full(d, -4.0)}
     tensors = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
     model = ancestral.Model.from_tensors("NADE", {"n_dims": d, "n_hidden": 1, "order": None}, tensors)
-    x = np.zeros((150, d), np.uint8)  # 52 rows a block; all but certain
+    x = np.zeros((150, d), np.uint8)  # 52 rows a block; 0.026 bits a value
+    bound = 72 + 1.001 * ideal(model, x)
     blob = model.encode(x)
     assert blob == model.encode(x, block_len=(1 << 21) // d)
-    assert len(blob) <= 72 + 64 * 3
-    assert len(model.encode(x, block_len=150)) > 72 + 64
+    assert len(blob) <= bound + 64 * 3
+    assert len(model.encode(x, block_len=150)) > bound + 64
     np.testing.assert_array_equal(model.decode(blob), x)
 
 
@@ -291,8 +292,9 @@ def test_block_len_out_of_range(value: int, nade: Case) -> None:
 @pytest.mark.parametrize("value", [1.0, "5", None, True, [1]], ids=repr)
 def test_numbers_of_the_wrong_kind(value: Any, nade: Case) -> None:
     blob = nade.model.encode(nade.events(3))
-    with pytest.raises(TypeError, match=r"block_len is .*; wanted an integer"):
-        nade.model.encode(nade.events(3), block_len=value)
+    if value is not None:
+        with pytest.raises(TypeError, match=r"block_len is .*; wanted an integer"):
+            nade.model.encode(nade.events(3), block_len=value)
     for name in ("start", "stop") if value is not None else ("start",):
         with pytest.raises(TypeError, match=f"{name} is .*; wanted an integer"):
             nade.model.decode(blob, **{name: value})
