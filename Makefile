@@ -8,7 +8,7 @@ FUZZ ?= model --seconds $(FUZZ_SECONDS)
 AUDIT ?= advisories bans licenses sources
 FUZZER := cargo run --profile fuzz --quiet --package ancestral-core --example fuzz --
 
-.PHONY: help demo test references statistics fuzz bench bench-quick lint audit format build wheel clean
+.PHONY: help demo test references statistics fuzz sanitize bench bench-quick lint audit format build wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -25,13 +25,13 @@ help: ## list the targets
 
 build: .venv/built ## install everything into .venv and build the extension
 
-demo: build ## train three models on real digits, score and sample them in Rust, draw pictures (about 8 minutes)
+demo: build ## train three models on real digits, score and sample them in Rust, draw pictures (about 5 minutes)
 	$(BIN)/ancestral demo
 
 test: build ## run every test: Rust, Python, documentation
 	cargo test --release --quiet --package ancestral-core
-	$(FUZZER) model --seconds 5
-	$(FUZZER) compressed --seconds 5
+	$(FUZZER) model --seconds 30
+	$(FUZZER) compressed --seconds 30
 	$(RUN) -m pytest
 
 references: build ## write tests/references.json anew; what changes in it needs an entry in CHANGELOG.md
@@ -41,6 +41,10 @@ statistics: build ## test a billion random bits and 10⁸ random bytes as sample
 	$(RUN) tests/uniforms.py check
 fuzz: ## damaged and hostile files for FUZZ_SECONDS (60) (also FUZZ='compressed --seconds 60'), or as FUZZ='model --seed 7 --executions 1000000' says
 	$(FUZZER) $(FUZZ)
+
+sanitize: ## the core's tests under AddressSanitizer (needs nightly Rust)
+	RUSTFLAGS=-Zsanitizer=address cargo +nightly test --quiet --release --package ancestral-core --lib \
+		--target $(shell rustc --print host-tuple) --target-dir target/sanitize
 
 .venv/bench-ready: .venv/built
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev,bench]'
