@@ -8,8 +8,8 @@ use super::{
 };
 use crate::kernels::{Kernel, Lanes, Pack};
 
-/// Rows of V's gradient that stay in registers.
-const ROWS: usize = 6;
+/// Rows of V's gradient that stay in registers: few enough to be of one segment as a rule.
+const ROWS: usize = 4;
 /// Packs of hidden units in a chunk's segments: a quarter of a second-level cache of 1 MiB. A sample with more is one chunk.
 const CHUNK: usize = 1 << 12;
 
@@ -178,6 +178,17 @@ impl Chunk {
         for (sample, &begin) in self.samples.clone().zip(&self.begin) {
             let at = sample * samples.n_dims + row;
             let (g, segment) = (&samples.g[at..][..R], &samples.segment[at..][..R]);
+            if R > 1 && segment[0] == segment[R - 1] {
+                // Four times out of five, on digits: h is read once.
+                let h: [L::F; P] = load(l, &self.h, begin + segment[0] as usize * P);
+                for r in 0..R {
+                    let g = l.splat(g[r]);
+                    for p in 0..P {
+                        sum[r][p] = l.fma(g, h[p], sum[r][p]);
+                    }
+                }
+                continue;
+            }
             for r in 0..R {
                 let h: &[Pack; P] = self.h[begin + segment[r] as usize * P..][..P].try_into().expect("P packs");
                 let g = l.splat(g[r]);
