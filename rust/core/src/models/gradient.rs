@@ -23,10 +23,13 @@ pub struct Scored<'a> {
 }
 
 impl Scored<'_> {
-    /// ∂loss / ∂logit_i = scale_s (x_i − p_i) for all samples and steps.
-    pub(super) fn of_logits(self, n_dims: usize) -> Vec<f32> {
-        let rows = self.x.chunks_exact(n_dims).zip(self.probs.chunks_exact(n_dims)).zip(self.scale);
-        rows.flat_map(|((x, p), scale)| x.iter().zip(p).map(move |(&x, p)| scale * (f32::from(x) - p))).collect()
+    /// ∂loss / ∂logit_i = scale_s (x_i − p_i) for all steps of a sample.
+    pub(super) fn of_logits(self, sample: usize, out: &mut [f32]) {
+        let row = sample * out.len()..(sample + 1) * out.len();
+        let scale = self.scale[sample];
+        for ((out, &x), p) in out.iter_mut().zip(&self.x[row.clone()]).zip(&self.probs[row]) {
+            *out = scale * (f32::from(x) - p);
+        }
     }
 }
 

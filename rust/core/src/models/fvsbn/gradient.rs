@@ -1,16 +1,22 @@
 //! The gradient of Σ_s scale_s log p(x_s): with g_i = x_i − p_i, w_ij gets Σ_s scale_s g_i x_j where j < i, and b_i gets
 //! Σ_s scale_s g_i.
 //!
-//! Zeros cost nothing here either: an input that is one adds the sample's g to its sums, of 16 outputs at once. Each task owns
-//! the rows of 16 outputs and takes the samples in their order, so the bits do not depend on the threads.
+//! Zeros cost nothing here either: an input that is one adds the sample's g to its sums. A task owns the rows of 64 outputs, and
+//! takes 64 inputs at a time, so that their sums stay in the nearest cache while all samples pass, in their order: the bits
+//! do not depend on the threads.
 
 use std::num::NonZero;
 
 use crate::{
     error::Error,
-    kernels::{Isa, Kernel, LANES, Lanes, Pack},
+    kernels::{Isa, Kernel, LANES, Lanes, Pack, flat_mut},
     models::gradient::{Scored, share},
 };
+
+/// Outputs of a task, and inputs that it takes at a time: a bit of a word for each.
+const TILE: usize = u64::BITS as usize;
+/// Packs of a tile.
+const PACKS: usize = TILE / LANES;
 
 /// Where the gradient is written.
 pub struct Gradient<'a> {
@@ -20,7 +26,7 @@ pub struct Gradient<'a> {
     pub bias: &'a mut [f32],
 }
 
-/// Writes the gradient. `go_on` is asked on the calling thread, before each 16 outputs.
+/// Writes the gradient. `go_on` is asked on the calling thread, before each tile of outputs.
 ///
 /// # Errors
 /// [`Error::Interrupted`] once `go_on` has returned false, [`Error::Isa`]. The gradient is then partly written.
@@ -32,28 +38,45 @@ pub fn gradient(
 ) -> Result<(), Error> {
     let isa = Isa::get()?;
     let n_dims = out.bias.len();
-    let g = scored.of_logits(n_dims);
-    let one = |(step, &x): (usize, &u8)| (x == 1).then_some(step);
-    let ones: Vec<Vec<usize>> =
-        scored.x.chunks_exact(n_dims).map(|x| x.iter().enumerate().filter_map(one).collect()).collect();
-    let blocks = out.weight.chunks_mut(LANES * n_dims).zip(out.bias.chunks_mut(LANES)).enumerate();
+    let samples = Samples::new(scored, n_dims);
+    let tiles = out.weight.chunks_mut(TILE * n_dims).zip(out.bias.chunks_mut(TILE)).enumerate();
     // The last one has the most inputs: whoever starts with it ends early.
-    share(blocks.rev(), threads, go_on, |(at, (weight, bias)), go_on| {
+    share(tiles.rev(), threads, go_on, |(at, (weight, bias)), go_on| {
         let go_on = go_on();
         if go_on {
-            isa.run(Outputs { g: &g, ones: &ones, n_dims, first: at * LANES, weight, bias });
+            isa.run(Outputs { samples: &samples, n_dims, at, weight, bias });
         }
         go_on
     })
 }
 
-/// The outputs from `first` on, 16 or what is left.
+/// The samples, a tile after the other.
+struct Samples {
+    tiles: usize,
+    /// scale_s (x_i − p_i); zero beyond the last dimension.
+    g: Vec<[Pack; PACKS]>,
+    /// Bit k: whether x is one at the tile's dimension k.
+    ones: Vec<u64>,
+}
+
+impl Samples {
+    fn new(scored: Scored<'_>, n_dims: usize) -> Self {
+        let tiles = n_dims.div_ceil(TILE);
+        let mut g = vec![[Pack::ZERO; PACKS]; scored.scale.len() * tiles];
+        for (sample, tiles) in g.chunks_exact_mut(tiles).enumerate() {
+            scored.of_logits(sample, &mut flat_mut(tiles.as_flattened_mut())[..n_dims]);
+        }
+        let bits = |tile: &[u8]| tile.iter().rev().fold(0, |bits, &x| bits << 1 | u64::from(x == 1));
+        let ones = scored.x.chunks_exact(n_dims).flat_map(|x| x.chunks(TILE).map(bits)).collect();
+        Self { tiles, g, ones }
+    }
+}
+
+/// The outputs of tile `at`.
 struct Outputs<'a> {
-    g: &'a [f32],
-    /// For each sample the steps of its ones.
-    ones: &'a [Vec<usize>],
+    samples: &'a Samples,
     n_dims: usize,
-    first: usize,
+    at: usize,
     weight: &'a mut [f32],
     bias: &'a mut [f32],
 }
@@ -63,27 +86,39 @@ impl Kernel for Outputs<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        let outputs = self.first..self.first + self.bias.len();
-        // For each input, what the outputs' weights get.
-        let mut sums = vec![Pack::ZERO; outputs.end];
-        let mut bias = l.splat(0.0);
-        for (g, ones) in self.g.chunks_exact(self.n_dims).zip(self.ones) {
-            let mut block = [0.0; LANES];
-            block[..outputs.len()].copy_from_slice(&g[outputs.clone()]);
-            let g = l.read(&block);
-            bias = l.add(bias, g);
-            for &one in ones {
-                let Some(sum) = sums.get_mut(one) else { break };
-                l.store(sum, l.add(l.load(sum), g));
+        let Self { samples: Samples { tiles, g, ones }, n_dims, at, weight, bias } = self;
+        let g = || g.iter().skip(at).step_by(*tiles);
+        let mut total = [Pack::ZERO; PACKS];
+        for g in g() {
+            add(l, &mut total, g.each_ref().map(|g| l.load(g)));
+        }
+        bias.copy_from_slice(&flat_mut(&mut total)[..bias.len()]);
+        for tile in 0..=at {
+            // For each input, what the outputs' weights get.
+            let mut sums = [[Pack::ZERO; PACKS]; TILE];
+            for (g, ones) in g().zip(ones.iter().skip(tile).step_by(*tiles)) {
+                let (g, mut ones) = (g.each_ref().map(|g| l.load(g)), *ones);
+                while ones != 0 {
+                    add(l, &mut sums[ones.trailing_zeros() as usize], g);
+                    ones &= ones - 1;
+                }
+            }
+            for (output, row) in weight.chunks_exact_mut(n_dims).enumerate() {
+                let before = if tile == at { output } else { TILE };
+                let inputs = row[tile * TILE..][..before].iter_mut();
+                inputs.zip(&sums).for_each(|(weight, sum)| *weight = sum[output / LANES].0[output % LANES]);
             }
         }
-        let mut pack = Pack::ZERO;
-        l.store(&mut pack, bias);
-        self.bias.copy_from_slice(&pack.0[..outputs.len()]);
-        for (lane, row) in self.weight.chunks_exact_mut(self.n_dims).enumerate() {
-            let (inputs, rest) = row.split_at_mut(outputs.start + lane);
-            inputs.iter_mut().zip(&sums).for_each(|(weight, sum)| *weight = sum.0[lane]);
-            rest.fill(0.0);
+        for (output, row) in weight.chunks_exact_mut(n_dims).enumerate() {
+            row[at * TILE + output..].fill(0.0);
         }
+    }
+}
+
+/// Adds a tile's values.
+#[inline(always)]
+fn add<L: Lanes>(l: L, sums: &mut [Pack; PACKS], values: [L::F; PACKS]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        l.store(sum, l.add(l.load(sum), value));
     }
 }

@@ -75,17 +75,21 @@ impl Fvsbn {
         let blocks = n_dims.div_ceil(LANES);
         let mut before: Vec<_> = (0..blocks).map(|at| vec![Pack::ZERO; at * LANES / 2 * PAIR_ROWS]).collect();
         let mut own = vec![[Pack::ZERO; OWN_ROWS]; blocks];
-        for i in 0..n_dims {
-            let (at, lane) = (i / LANES, i % LANES);
-            let (earlier, block) = row(i).split_at(at * LANES);
-            for (pair, rows) in earlier.as_chunks().0.iter().zip(before[at].chunks_exact_mut(PAIR_ROWS)) {
-                let [first, second]: [f32; 2] = *pair;
-                (rows[1].0[lane], rows[2].0[lane], rows[3].0[lane]) = (first, second, first + second);
+        for (at, (before, own)) in before.iter_mut().zip(&mut own).enumerate() {
+            let outputs = at * LANES..n_dims.min((at + 1) * LANES);
+            let (earlier, block): (Vec<_>, Vec<_>) = outputs.map(|i| row(i).split_at(at * LANES)).unzip();
+            for (pair, rows) in before.chunks_exact_mut(PAIR_ROWS).enumerate() {
+                for (lane, inputs) in earlier.iter().enumerate() {
+                    let [first, second] = inputs.as_chunks().0[pair];
+                    (rows[1].0[lane], rows[2].0[lane], rows[3].0[lane]) = (first, second, first + second);
+                }
             }
-            for (four, rows) in block.chunks(4).zip(own[at].chunks_exact_mut(16)) {
-                for (values, row) in rows.iter_mut().enumerate() {
-                    let ones = four.iter().enumerate().filter(|(j, _)| values >> j & 1 == 1);
-                    row.0[lane] = ones.fold(0.0, |sum, (_, w)| sum + w);
+            for (lane, inputs) in block.iter().enumerate() {
+                for (four, rows) in inputs.chunks(4).zip(own.chunks_exact_mut(16)) {
+                    for (values, row) in rows.iter_mut().enumerate() {
+                        let ones = four.iter().enumerate().filter(|(j, _)| values >> j & 1 == 1);
+                        row.0[lane] = ones.fold(0.0, |sum, (_, w)| sum + w);
+                    }
                 }
             }
         }

@@ -96,6 +96,8 @@ pub fn gradient(
 impl<'a> Samples<'a> {
     fn new(scored: Scored<'a>, n_dims: usize) -> Self {
         let x = scored.x;
+        let mut g = vec![0.0; x.len()];
+        g.chunks_exact_mut(n_dims).enumerate().for_each(|(sample, g)| scored.of_logits(sample, g));
         let segment = x.chunks_exact(n_dims).flat_map(|x| {
             x.iter().scan(0, |ones, &x| {
                 let now = *ones;
@@ -109,7 +111,7 @@ impl<'a> Samples<'a> {
                 (first..n_dims.min(first + STRIP)).filter(begins).fold(0, |bits, i| bits | 1 << (i - first))
             })
         });
-        Self { n_dims, x, g: scored.of_logits(n_dims), segment: segment.collect(), begins: begins.collect() }
+        Self { n_dims, x, g, segment: segment.collect(), begins: begins.collect() }
     }
 
     /// The steps from `first`, that of a strip, at which a segment of this sample begins, as bits.
