@@ -31,7 +31,7 @@ class Spec:
 N_TRAIN = 2000
 
 SPECS = (
-    Spec("FVSBN", lambda: FVSBN(784), epochs=20),
+    Spec("FVSBN", lambda: FVSBN(784, backend="torch"), epochs=20),
     Spec("NADE, 500 hidden units", lambda: NADE(784, 500, backend="torch"), epochs=2),
     Spec("PixelCNN, 15 blocks of 16 channels", lambda: PixelCNN((1, 28, 28), 2, 16, 15, 32), epochs=0),
     Spec("PixelCNN, 8 blocks of 64 channels", lambda: PixelCNN((1, 28, 28), 2, 64, 8, 64), epochs=0),

@@ -67,7 +67,8 @@ def by_density(n: int) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     found = []
     for ones in DENSITIES:
-        for module, model in ((FVSBN(784), fvsbn(784, ones)), (NADE(784, 500, backend="torch"), nade(784, 500, ones))):
+        modules = FVSBN(784, backend="torch"), NADE(784, 500, backend="torch")
+        for module, model in zip(modules, (fvsbn(784, ones), nade(784, 500, ones)), strict=True):
             _constant(module, ones)
             times = {"rust": _sample(model, n, 1), "torch": microseconds(lambda module=module: cached(module, n), n)}
             dense = 784 * 783 / 2 if model.kind == "FVSBN" else 2 * 784 * 500

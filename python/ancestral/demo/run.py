@@ -123,7 +123,7 @@ def _one(
     model = load(file)
     print(f"  exported to {file} ({file.stat().st_size / 1e6:.1f} MB)")
 
-    if isinstance(module, NADE):
+    if isinstance(module, (FVSBN, NADE)):
         module.backend = "torch"  # it was trained in the core; from here on torch is what the core is held against
     with torch.inference_mode():
         by_torch = np.concatenate(
