@@ -39,6 +39,7 @@ references: build ## write tests/references.json anew; what changes in it needs 
 
 statistics: build ## test a billion random bits and 10⁸ random bytes as samples show them (some three minutes)
 	$(RUN) tests/uniforms.py check
+
 fuzz: ## damaged and hostile files for FUZZ_SECONDS (60) (also FUZZ='compressed --seconds 60'), or as FUZZ='model --seed 7 --executions 1000000' says
 	$(FUZZER) $(FUZZ)
 

@@ -92,13 +92,14 @@ def threads(results: dict[str, Any], operation: str) -> str:
 
 def training(results: dict[str, Any]) -> str:
     """A step of training on one thread and on all, and how many times longer torch takes."""
+    found = results["training"]["results"]
     rows: list[list[str]] = []
-    for result in results["training"]["results"]:
+    for result in found:
         model, median = result["model"], result["median"]
         ratio = NONE
         if result["contestant"] == OURS:
-            others = [r for r in results["training"]["results"] if (r["model"], r["contestant"]) != (model, OURS)]
-            ratio = number(min(r["median"] for r in others if r["model"] == model) / median)
+            best = min(other["median"] for other in found if other["model"] == model and other["contestant"] != OURS)
+            ratio = number(best / median)
         low, middle, high = (number(seconds * 1e3) for seconds in (result["q1"], median, result["q3"]))
         name = "" if any(row[0] == model for row in rows) else model
         rows.append([name, result["contestant"], str(result["threads"]), middle, f"{low} to {high}", ratio])

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 import torch
 
+import crash
 from ancestral import _checkpoint, fit
 from ancestral.history import History
 from ancestral.nn import FVSBN, NADE
@@ -86,17 +87,7 @@ def tell_of_writes(pipe: int) -> None:
 
 def die_at(step: int) -> Callable[[int], None]:
     """SIGKILL before the 1st, 2nd, ... step that changes what others see."""
-    left = step
-
-    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **keywords: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments, **keywords)
-
-        return call
+    counted = crash.before(step, lambda: os.kill(os.getpid(), signal.SIGKILL))
 
     def prepare(_: int) -> None:
         replacing = _checkpoint.replacing

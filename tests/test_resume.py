@@ -13,12 +13,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import ancestral
+import crash
 import oracle
 from ancestral.operations import _part
 from conftest import build_case, script_environment
@@ -140,18 +140,7 @@ def test_a_crash_at_every_step(
     def crash_before(step: int) -> bool:
         """Whether the call, in a process of its own, got so far."""
         if (child := os.fork()) == 0:
-            left = step
-
-            def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-                def call(*arguments: Any, **keywords: Any) -> Any:
-                    nonlocal left
-                    left -= 1
-                    if left == 0:
-                        os._exit(9)
-                    return function(*arguments, **keywords)
-
-                return call
-
+            counted = crash.before(step, lambda: os._exit(9))
             status = 1
             try:
                 for owner, name in [(os, "fsync"), (os, "replace"), (Path, "unlink"), (Path, "rmdir"), (Path, "mkdir")]:

@@ -16,8 +16,8 @@ def replacing(path: str | os.PathLike[str], temporary: Path | None = None) -> It
 
     It is a new file in the same folder, flushed to the disk and then renamed: a reader sees the old file or the new
     one, and after an exception or a crash the old one is untouched. A process that is killed leaves the new file
-    behind: to find it again, name it with `temporary`, in that folder. As with `open`,
-    a symbolic link stays one and leads to the new file, and a device or a pipe is written to.
+    behind: to find it again, name it with `temporary`, in that folder. As with `open`, a symbolic link stays one and
+    leads to the new file, and a device or a pipe is written to.
 
     Raises OSError as `open` does, naming the file: the folder is missing, not writable, the disk is full.
     """

@@ -225,8 +225,8 @@ def _walk(
     for group in np.split(rows, np.flatnonzero(np.diff(n_steps[rows])) + 1):
         for at in range(begin, end, _BLOCK):
             n_paths = min(_BLOCK, end - at)
-            n_rows = max(1, _ROOM // (8 * n_paths + 2 * queries.low[:1].size))
-            for some in (group[first : first + n_rows] for first in range(0, len(group), n_rows)):
+            for part in arguments.parts(len(group), 8 * n_paths + 2 * queries.low[:1].size, _ROOM):
+                some = group[part]
                 log_weights = np.empty((len(some), n_paths))
                 paths.draw(queries.sets(some), paths.index(queries.first + some, at), log_weights)
                 weights.add(some, log_weights)

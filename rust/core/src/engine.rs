@@ -61,8 +61,8 @@ pub struct Batch<'a> {
 /// walk by returning false.
 ///
 /// # Errors
-/// [`Error::Interrupted`] if it did; [`Error::Overflow`], [`Error::Isa`], [`Error::Threads`], [`Error::Memory`]. The outputs are then
-/// partly written.
+/// [`Error::Interrupted`] if it did; [`Error::Overflow`], [`Error::Isa`], [`Error::Threads`], [`Error::Memory`]. The outputs
+/// are then partly written.
 pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> bool) -> Result<(), Error> {
     let isa = Isa::get()?;
     let n = batch.n;

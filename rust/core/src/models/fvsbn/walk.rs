@@ -35,18 +35,18 @@ impl Kernel for Walk<'_, '_, '_> {
         let len = self.block.len;
         let in_groups = len / GROUP * GROUP;
         self.sums.fill(self.model.bias[self.at]);
-        let far = self.at * LANES / NEAR;
-        for part in 0..if self.block.decoded() { far + 1 } else { far } {
+        let decoded = self.block.decoded();
+        // What is decoded needs all sums before the first value; else the last part comes with the values, and for samples on
+        // their own all parts (`rows_ahead`).
+        for part in 0..self.at * LANES / NEAR + usize::from(decoded) {
             for sample in (0..in_groups).step_by(GROUP) {
                 self.add::<L, GROUP>(l, sample, part);
             }
-            if self.block.decoded() {
-                for sample in in_groups..len {
-                    self.add::<L, 1>(l, sample, part);
-                }
+            for sample in if decoded { in_groups..len } else { 0..0 } {
+                self.add::<L, 1>(l, sample, part);
             }
         }
-        if self.block.decoded() {
+        if decoded {
             self.decode();
         }
         for sample in (0..in_groups).step_by(GROUP) {
