@@ -22,12 +22,16 @@ use crate::{
     error::Error,
     kernels::Isa,
     model::{Model, Scratch},
+    threads::share,
 };
 
 /// How often the caller is asked whether to go on.
 const HEARTBEAT: Duration = Duration::from_millis(50);
 /// Multiply-adds worth a thread: a call with fewer stays on its own.
 const SMALL: usize = 1 << 20;
+/// Multiply-adds that take some hundredths of a second: in a call with no more nobody waits for a Ctrl-C, and the calling thread
+/// works too.
+const SHORT: usize = 1 << 29;
 /// What a sample costs beside the model, in the same unit, about.
 const SAMPLE: usize = 256;
 /// The most threads a call may ask for.
@@ -107,8 +111,8 @@ pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> 
     };
 
     let workers = threads.min(n.div_ceil(block_len)).min(cost.div_ceil(SMALL));
-    if cost <= SMALL {
-        work();
+    if cost <= SHORT {
+        share(workers, work, work);
     } else {
         thread::scope(|scope| -> Result<(), Error> {
             let (alive, all_done) = channel::<()>();

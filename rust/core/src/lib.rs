@@ -44,3 +44,4 @@ pub mod model;
 pub mod models;
 pub mod philox;
 mod stream;
+mod threads;

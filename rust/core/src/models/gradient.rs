@@ -6,10 +6,9 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
 };
 
-use crate::error::Error;
+use crate::{error::Error, threads};
 
 /// What a gradient is taken of: rows of bits, their P(x_i = 1 | x_<i) under the model, and a factor for each row.
 #[derive(Clone, Copy)]
@@ -44,7 +43,7 @@ pub(super) fn share<T: Send>(
     go_on: &mut dyn FnMut() -> bool,
     work: impl Fn(T, &mut dyn FnMut() -> bool) -> bool + Sync,
 ) -> Result<(), Error> {
-    let threads = threads.get().min(tasks.len());
+    let n_threads = threads.get().min(tasks.len());
     let stop = AtomicBool::new(false);
     let tasks = Mutex::new(tasks);
     let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -55,16 +54,13 @@ pub(super) fn share<T: Send>(
             }
         }
     };
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            // Where the system has no thread to give, this one does the work.
-            let _ = thread::Builder::new().spawn_scoped(scope, || all(&mut || !stop.load(Ordering::Relaxed)));
-        }
+    let own = || {
         all(&mut || {
             let go_on = go_on();
             stop.fetch_or(!go_on, Ordering::Relaxed);
             go_on
         });
-    });
+    };
+    threads::share(n_threads, own, || all(&mut || !stop.load(Ordering::Relaxed)));
     if stop.into_inner() { Err(Error::Interrupted) } else { Ok(()) }
 }
