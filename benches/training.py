@@ -17,7 +17,7 @@ N_HIDDEN = 500
 BATCH = 100
 ROUNDS = 9
 # Steps of a turn: most take milliseconds.
-STEPS = {("FVSBN", "torch"): 10, ("FVSBN", "Rust"): 20, ("NADE", "torch"): 1, ("NADE", "Rust"): 10}
+STEPS = {("FVSBN", "torch"): 10, ("FVSBN", "Rust"): 20, ("NADE", "torch"): 1, ("NADE", "Rust"): 20}
 BACKENDS = {"torch": "torch", "Rust": "auto"}
 
 

@@ -76,7 +76,7 @@ def complete(case: Case, x: Events, start: int, threads: int | None, **how: Any)
 
 
 def gradient(case: Case, x: Events, start: int, threads: int | None) -> Arrays:
-    """A step of training in the core: log-probabilities, and the gradients of the weights (of W, transposed)."""
+    """A step of training in the core: log-probabilities, and the gradients of the weights."""
     if case.kind not in ("FVSBN", "NADE"):
         return ()
     steps: dict[str, tuple[Any, Sequence[str]]] = {
@@ -84,7 +84,7 @@ def gradient(case: Case, x: Events, start: int, threads: int | None) -> Arrays:
         "NADE": (_core.NadeStep, ["W", "c", "V", "b"]),
     }
     make, names = steps[case.kind]
-    weights = [np.ascontiguousarray(case.tensors[name].T if name == "W" else case.tensors[name]) for name in names]
+    weights = [np.ascontiguousarray(case.tensors[name]) for name in names]
     step = make(*weights)
     z = np.ascontiguousarray(x[:, case.model.order])
     log_prob, p = np.empty(len(z)), np.empty(z.shape, np.float32)

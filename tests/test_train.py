@@ -222,6 +222,26 @@ def test_resumed_is_uninterrupted(steps, with_valid, tmp_path, monkeypatch):
     assert_same_weights(weights(again), weights(whole))
 
 
+def test_a_checkpoint_in_another_layout(tmp_path, monkeypatch):
+    # Fused AdamW walks its averages in memory order, so they must lie as the parameters do.
+    file = tmp_path / "run.pt"
+    settings = {"epochs": 2, "lr": 0.02, "rng": 7, "progress": False}
+    whole = nade()
+    fit(whole, TRAIN, **settings)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 13)
+        with pytest.raises(Stop):
+            fit(nade(), TRAIN, checkpoint=file, **settings)
+    state = torch.load(file)
+    for averages in state["optimizer"]["state"].values():
+        for name, average in averages.items():
+            averages[name] = average.mT.contiguous().mT if average.ndim == 2 else average
+    torch.save(state, file)
+    module = nade()
+    fit(module, TRAIN, checkpoint=file, **settings)
+    assert_same_weights(weights(module), weights(whole))
+
+
 def test_a_partial_file_of_a_killed_write_is_removed(tmp_path):
     partial = tmp_path / "run.pt.tmp"
     partial.write_bytes(b"half")

@@ -236,6 +236,11 @@ class _Run:
         self.history = History(**state["history"])
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, averages in self.optimizer.state.items():
+            for name, average in averages.items():
+                if average.shape == parameter.shape:
+                    # Fused AdamW walks both in memory order, whatever their strides.
+                    averages[name] = torch.empty_like(parameter).copy_(average)
         self.best = state["best"]
 
 

@@ -75,8 +75,7 @@ class NADE(OrderedBits):
         super().__init__(n_dims, order, backend)
         self.n_hidden = as_size(n_hidden, "n_hidden")
         # Uniform within 1/sqrt(fan-in), as nn.Linear: activations start where the sigmoid is steep.
-        # Column by column in memory, since steps read columns.
-        self.W = nn.Parameter(_uniform(self.n_hidden, self.n_dims).T.contiguous().T)
+        self.W = nn.Parameter(_uniform(self.n_hidden, self.n_dims))
         self.c = nn.Parameter(torch.zeros(self.n_hidden))
         self.V = nn.Parameter(_uniform(self.n_dims, self.n_hidden))
         self.b = nn.Parameter(torch.zeros(self.n_dims))
@@ -92,7 +91,7 @@ class NADE(OrderedBits):
         return f"{self.n_dims}, n_hidden={self.n_hidden}" + ("" if self.order is None else ", order=...")
 
     def _core_log_prob(self, z: Tensor) -> Tensor:
-        total: Tensor = _core_step.log_prob(z, _core.NadeStep, self.W.T, self.c, self.V, self.b)
+        total: Tensor = _core_step.log_prob(z, _core.NadeStep, self.W, self.c, self.V, self.b)
         return total
 
     def _step_logits(self, z: Tensor) -> Tensor:

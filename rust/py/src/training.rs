@@ -125,7 +125,7 @@ pub struct NadeStep {
 
 #[pymethods]
 impl NadeStep {
-    /// From W's transpose (`n_dims`, `n_hidden`), c (`n_hidden`), V (`n_dims`, `n_hidden`) and b (`n_dims`).
+    /// From W (`n_hidden`, `n_dims`), c (`n_hidden`), V (`n_dims`, `n_hidden`) and b (`n_dims`).
     #[new]
     fn new(py: Python<'_>, w: Read<'_, f32>, c: Read<'_, f32>, v: Read<'_, f32>, b: Read<'_, f32>) -> PyResult<Self> {
         let size = b.len().checked_mul(c.len()).filter(|size| *size > 0);

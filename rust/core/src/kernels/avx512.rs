@@ -127,6 +127,11 @@ impl Lanes for Avx512 {
         unsafe { sum8(a) }
     }
     #[inline(always)]
+    fn transpose(self, a: &mut [Self::F; LANES]) {
+        // SAFETY: as above.
+        unsafe { transpose(a) }
+    }
+    #[inline(always)]
     fn splat_u(self, x: u32) -> Self::U {
         // SAFETY: the token proves that the processor has the instruction.
         unsafe { _mm512_set1_epi32(x.cast_signed()) }
@@ -189,4 +194,33 @@ fn sum8(a: [__m512; 8]) -> __m512 {
     let one = _mm512_add_ps(two, _mm512_permute_ps::<0b10_11_00_01>(two));
     let order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
     _mm512_maskz_permutexvar_ps(0x00ff, order, one)
+}
+
+/// Interleaves floats, then pairs of them, then quarters of registers, twice.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transpose(a: &mut [__m512; LANES]) {
+    for r in (0..LANES).step_by(2) {
+        (a[r], a[r + 1]) = (_mm512_unpacklo_ps(a[r], a[r + 1]), _mm512_unpackhi_ps(a[r], a[r + 1]));
+    }
+    // a[r + c]: in quarter q the lane 4 q + c of the rows r to r + 3.
+    for r in (0..LANES).step_by(4) {
+        let [low, high, next_low, next_high] = [a[r], a[r + 1], a[r + 2], a[r + 3]].map(|a| _mm512_castps_pd(a));
+        let pairs = [
+            _mm512_unpacklo_pd(low, next_low),
+            _mm512_unpackhi_pd(low, next_low),
+            _mm512_unpacklo_pd(high, next_high),
+            _mm512_unpackhi_pd(high, next_high),
+        ];
+        a[r..r + 4].copy_from_slice(&pairs.map(|pair| _mm512_castpd_ps(pair)));
+    }
+    for c in 0..4 {
+        let even = |r: usize| _mm512_shuffle_f32x4::<0b10_00_10_00>(a[r + c], a[r + 4 + c]);
+        let odd = |r: usize| _mm512_shuffle_f32x4::<0b11_01_11_01>(a[r + c], a[r + 4 + c]);
+        let quarters = [(0, [even(0), even(8)]), (4, [odd(0), odd(8)])];
+        for (first, [low, high]) in quarters {
+            a[first + c] = _mm512_shuffle_f32x4::<0b10_00_10_00>(low, high);
+            a[first + 8 + c] = _mm512_shuffle_f32x4::<0b11_01_11_01>(low, high);
+        }
+    }
 }

@@ -36,6 +36,15 @@ pub fn to_packs(values: &[f32]) -> Vec<Pack> {
     packs
 }
 
+/// The first sixteen of `values`, filled up with zeros.
+#[inline(always)]
+pub fn to_pack(values: &[f32]) -> Pack {
+    match values.first_chunk() {
+        Some(values) => Pack(*values),
+        None => Pack(std::array::from_fn(|l| values.get(l).copied().unwrap_or(0.0))),
+    }
+}
+
 /// An instruction set, as a token that exists only where the processor has it.
 ///
 /// `F` holds 16 floats, `D` 16 doubles and `U` 16 unsigned integers. A mask has bit *l* set where the comparison holds in lane *l*.
@@ -83,6 +92,17 @@ pub trait Lanes: Copy {
     fn sum(self, a: Self::F) -> f32;
     /// Lane r of the first eight: `sum` of a\[r\], to the same bits, since the eight share their shuffles; then zeros.
     fn sum8(self, a: [Self::F; 8]) -> Self::F;
+    /// Lane l of all becomes the l-th.
+    #[inline(always)]
+    fn transpose(self, a: &mut [Self::F; LANES]) {
+        let mut rows = [Pack::ZERO; LANES];
+        for (row, a) in rows.iter_mut().zip(&*a) {
+            self.store(row, *a);
+        }
+        for (l, a) in a.iter_mut().enumerate() {
+            *a = self.load(&Pack(rows.map(|row| row.0[l])));
+        }
+    }
 
     /// The same double in every lane.
     fn splat_d(self, x: f64) -> Self::D;

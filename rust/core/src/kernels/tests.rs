@@ -127,6 +127,32 @@ impl Kernel for EightSums {
     }
 }
 
+struct Transposed(Vec<Pack>);
+
+impl Kernel for Transposed {
+    type Output = Vec<Pack>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) -> Vec<Pack> {
+        let mut square = std::array::from_fn(|r| l.load(&self.0[r]));
+        l.transpose(&mut square);
+        let mut out = vec![Pack::ZERO; LANES];
+        out.iter_mut().zip(square).for_each(|(out, column)| l.store(out, column));
+        out
+    }
+}
+
+#[test]
+fn a_transpose_on_every_instruction_set() {
+    let entry = |row: usize, column: usize| (100 * row + column) as f32;
+    let rows = (0..LANES).map(|row| Pack(std::array::from_fn(|column| entry(row, column)))).collect::<Vec<_>>();
+    for isa in Isa::all() {
+        for (column, pack) in isa.run(Transposed(rows.clone())).iter().enumerate() {
+            assert_eq!(pack.0, std::array::from_fn(|row| entry(row, column)));
+        }
+    }
+}
+
 struct Multiply<'a>(Product<'a>, &'a mut [Pack], usize);
 
 impl Kernel for Multiply<'_> {

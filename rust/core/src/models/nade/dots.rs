@@ -4,17 +4,22 @@
 //! h was read or computed changes a bit.
 
 use super::hidden::{Units, unit};
-use crate::kernels::{Lanes, Pack};
+use crate::kernels::{LANES, Lanes, Pack, to_pack};
 
 /// Rows of V that stand side by side in memory.
 pub const TILE: usize = 8;
 
-/// Copies rows of packs into tiles: pack p of a tile holds pack p of each of its rows. The last tile is filled up with zeros.
-pub fn tiles(rows: &[Pack], packs: usize) -> Vec<[Pack; TILE]> {
-    let mut tiles = vec![[Pack::ZERO; TILE]; (rows.len() / packs).div_ceil(TILE) * packs];
-    for (i, row) in rows.chunks_exact(packs).enumerate() {
-        for (tile, pack) in tiles[i / TILE * packs..].iter_mut().zip(row) {
-            tile[i % TILE] = *pack;
+/// Copies rows of `len` values into tiles: pack p of a tile holds pack p of each of its rows. Rows are filled up with zeros, and
+/// so is the last tile.
+pub fn tiles(rows: &[f32], len: usize) -> Vec<[Pack; TILE]> {
+    let mut tiles = Vec::with_capacity((rows.len() / len).div_ceil(TILE) * len.div_ceil(LANES));
+    for rows in rows.chunks(TILE * len) {
+        for at in (0..len).step_by(LANES) {
+            let mut tile = [Pack::ZERO; TILE];
+            for (pack, row) in tile.iter_mut().zip(rows.chunks_exact(len)) {
+                *pack = to_pack(&row[at..]);
+            }
+            tiles.push(tile);
         }
     }
     tiles

@@ -18,11 +18,11 @@ impl Kernel for Features<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
         let Self { model, x, segments, out } = self;
-        let ones = x.iter().filter(|&&x| x == 1).count();
-        segments.resize(ones + 1, Pack::ZERO);
+        let ones: Vec<u32> = x.iter().zip(0..).filter_map(|(&x, step)| (x == 1).then_some(step)).collect();
+        segments.resize(ones.len() + 1, Pack::ZERO);
         for (pack, out) in out.chunks_mut(LANES).enumerate() {
-            model.hidden.segments::<L, 1>(l, x, pack, segments);
-            out.copy_from_slice(&segments[ones].0[..out.len()]);
+            model.hidden.segments(l, &ones, pack, segments.as_chunks_mut::<1>().0);
+            out.copy_from_slice(&segments[ones.len()].0[..out.len()]);
         }
     }
 }

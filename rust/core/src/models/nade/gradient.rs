@@ -3,33 +3,37 @@
 //! With g_i = x_i − p_i, the hidden units h are the same for all steps of a *segment*, from one 1 to the next. So their gradient
 //! is (Σ g_i V_i over the segment) ⊙ h ⊙ (1 − h), once a segment. What W's column j gets is the sum of those of all
 //! segments after step j where x_j = 1, and nothing where x_j = 0; c gets that of all segments; row i of V gets Σ_s g_i h.
-//! That is about the work of three scoring passes, and no more memory than a few samples' segments.
+//! That is about the work of three scoring passes, and as much memory as the samples and a few samples' segments take.
 //!
-//! Each task owns a few hidden units and takes the samples in their order: the bits depend neither on threads nor on memory.
+//! Each task owns a few hidden units and takes the samples in the same order ([`chunk`]): the bits do not depend on threads.
 
+mod chunk;
 mod units;
 
 use std::{
     num::NonZero,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
-use self::units::Units;
-use super::Nade;
+use self::{
+    chunk::{Chunk, cut},
+    units::Units,
+};
+use super::{Nade, dots::TILE};
 use crate::{
     error::Error,
-    kernels::{Isa, LANES, Pack, flat},
+    kernels::Isa,
     models::gradient::{Scored, share},
 };
 
-/// Rows of V that all samples pass before the next ones come: a bit of a word for each.
-const STRIP: usize = u32::BITS as usize;
-/// Packs of hidden units that a task owns: as many chains of multiply-adds as hide the latency of one.
-const GROUP: usize = 4;
+/// Steps that all samples pass before the next ones come, half a tile of V: few enough to be of one segment as a rule.
+const ROWS: usize = TILE / 2;
+/// Packs of hidden units that a task owns: as few as leave `ROWS` rows of V in registers beside the sums.
+const GROUP: usize = 2;
 
 /// Where the gradient is written.
 pub struct Gradient<'a> {
-    /// Row i: that of W's column i (`n_dims`, `n_hidden`).
+    /// (`n_hidden`, `n_dims`)
     pub w: &'a mut [f32],
     /// (`n_hidden`)
     pub c: &'a mut [f32],
@@ -37,26 +41,6 @@ pub struct Gradient<'a> {
     pub v: &'a mut [f32],
     /// (`n_dims`)
     pub b: &'a mut [f32],
-}
-
-/// The samples, as all tasks see them.
-struct Samples<'a> {
-    n_dims: usize,
-    x: &'a [u8],
-    /// scale_s (x_i − p_i)
-    g: Vec<f32>,
-    /// For (sample, step), its segment among those of the sample.
-    segment: Vec<u32>,
-    /// For each strip of a sample, a bit for every step at which a segment begins.
-    begins: Vec<u32>,
-}
-
-/// The gradient of a few units: rows of `width` packs.
-pub struct Part {
-    width: usize,
-    w: Vec<Pack>,
-    c: Vec<Pack>,
-    v: Vec<Pack>,
 }
 
 /// Writes the gradient. `go_on` is asked on the calling thread, a millisecond or so apart.
@@ -71,62 +55,24 @@ pub fn gradient(
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<(), Error> {
     let isa = Isa::get()?;
-    let packs = nade.hidden.packs();
-    let samples = Samples::new(scored, nade.event.n_dims());
-    out.b.fill(0.0);
-    for g in samples.g.chunks_exact(samples.n_dims) {
-        out.b.iter_mut().zip(g).for_each(|(b, g)| *b += g);
-    }
+    let (n_dims, packs) = (nade.event.n_dims(), nade.hidden.packs());
+    let cuts = cut(scored.x, n_dims);
+    let chunks: Vec<_> = cuts.iter().map(|_| OnceLock::new()).collect();
+    let chunk = |at: usize| chunks[at].get_or_init(|| Chunk::new(scored, n_dims, cuts[at].clone()));
+    let out = Mutex::new(out);
+    share(0..cuts.len() + packs.div_ceil(GROUP), threads, go_on, |task, go_on| {
+        let Some(group) = task.checked_sub(cuts.len()) else {
+            chunk(task);
+            return go_on();
+        };
+        let (pack, width) = (group * GROUP, GROUP.min(packs - group * GROUP));
+        isa.run(Units { nade, chunks: (0..cuts.len()).map(&chunk), pack, width, out: &out, go_on })
+    })?;
 
-    let rows = Mutex::new([(out.w, nade.n_hidden), (out.c, nade.n_hidden), (out.v, nade.n_hidden)]);
-    share((0..packs).step_by(GROUP), threads, go_on, |pack, go_on| {
-        let width = GROUP.min(packs - pack);
-        let Some(part) = isa.run(Units { nade, samples: &samples, pack, width, go_on }) else { return false };
-        let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((out, n_hidden), part_rows) in rows.iter_mut().zip([&part.w, &part.c, &part.v]) {
-            let columns = pack * LANES..(*n_hidden).min((pack + width) * LANES);
-            for (out, row) in out.chunks_exact_mut(*n_hidden).zip(part_rows.chunks_exact(part.width)) {
-                out[columns.clone()].copy_from_slice(&flat(row)[..columns.len()]);
-            }
-        }
-        true
-    })
-}
-
-impl<'a> Samples<'a> {
-    fn new(scored: Scored<'a>, n_dims: usize) -> Self {
-        let x = scored.x;
-        let mut g = vec![0.0; x.len()];
-        g.chunks_exact_mut(n_dims).enumerate().for_each(|(sample, g)| scored.of_logits(sample, g));
-        let segment = x.chunks_exact(n_dims).flat_map(|x| {
-            x.iter().scan(0, |ones, &x| {
-                let now = *ones;
-                *ones += u32::from(x == 1);
-                Some(now)
-            })
-        });
-        let begins = x.chunks_exact(n_dims).flat_map(|x| {
-            (0..n_dims).step_by(STRIP).map(|first| {
-                let begins = |i: &usize| *i == 0 || x[i - 1] == 1;
-                (first..n_dims.min(first + STRIP)).filter(begins).fold(0, |bits, i| bits | 1 << (i - first))
-            })
-        });
-        Self { n_dims, x, g, segment: segment.collect(), begins: begins.collect() }
+    let b = out.into_inner().unwrap_or_else(PoisonError::into_inner).b;
+    b.fill(0.0);
+    for chunk in (0..cuts.len()).map(chunk) {
+        b.iter_mut().zip(&chunk.b).for_each(|(b, sum)| *b += sum);
     }
-
-    /// The steps from `first`, that of a strip, at which a segment of this sample begins, as bits.
-    fn begins(&self, sample: usize, first: usize) -> u32 {
-        self.begins[sample * self.n_dims.div_ceil(STRIP) + first / STRIP]
-    }
-
-    /// Samples.
-    fn len(&self) -> usize {
-        self.x.len() / self.n_dims
-    }
-
-    /// The segments of a sample: one more than its ones.
-    fn segments(&self, sample: usize) -> usize {
-        let last = (sample + 1) * self.n_dims - 1;
-        self.segment[last] as usize + 1 + usize::from(self.x[last] == 1)
-    }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use std::{f64::consts::LN_2, ops::Range};
 
 use crate::{
     error::Error,
-    kernels::{Isa, Kernel, LANES, Lanes, Pack, math, to_packs},
+    kernels::{Isa, Kernel, LANES, Lanes, Pack, math, to_pack},
 };
 
 /// While |a| is at most this, E is within 2^±120.
@@ -32,15 +32,6 @@ pub struct Hidden {
     first_reach: f32,
 }
 
-/// max |weight|, lane by lane first, which the compiler turns into vectors.
-fn largest(packs: &[Pack]) -> f32 {
-    let mut lanes = [0.0_f32; LANES];
-    for pack in packs {
-        lanes.iter_mut().zip(pack.0).for_each(|(largest, weight)| *largest = largest.max(weight.abs()));
-    }
-    lanes.into_iter().fold(0.0, f32::max)
-}
-
 /// One sample's units.
 pub struct Units<'a> {
     /// E; or a, once `bound` is infinite.
@@ -52,17 +43,16 @@ pub struct Units<'a> {
 }
 
 impl Hidden {
-    /// From the columns of W, a row of packs each, and `c`.
-    pub fn new(w_rows: Vec<Pack>, c: &[f32]) -> Result<Self, Error> {
-        let c_row = to_packs(c);
-        let reach: Vec<_> = w_rows.chunks_exact(c_row.len()).map(largest).collect();
-        let first_reach = largest(&c_row);
-        let safe = reach.iter().all(|&reach| reach <= LARGEST_WEIGHT) && first_reach <= LARGEST_WEIGHT;
-        let (mut factors, mut odds) = if safe { (w_rows.clone(), c_row.clone()) } else { Default::default() };
+    /// From W (`n_hidden`, `n_dims`) and c (`n_hidden`).
+    pub fn new(w: &[f32], c: &[f32]) -> Result<Self, Error> {
         let isa = Isa::get()?;
-        isa.run(ExpOfNegative(&mut factors));
-        isa.run(ExpOfNegative(&mut odds));
-        Ok(Self { w: w_rows, c: c_row, factors, odds, reach, first_reach })
+        let Table { rows: w, mut factors, reach } = isa.run(Columns { matrix: w, n_rows: c.len() });
+        let Table { rows: c, factors: odds, reach: first_reach } = isa.run(Columns { matrix: c, n_rows: c.len() });
+        let first_reach = first_reach[0];
+        if !reach.iter().chain([&first_reach]).all(|&reach| reach <= LARGEST_WEIGHT) {
+            factors.clear();
+        }
+        Ok(Self { w, c, factors, odds, reach, first_reach })
     }
 
     /// Packs of one sample's units.
@@ -125,44 +115,52 @@ impl Hidden {
         }
     }
 
-    /// The units of every segment of `x` in turn, of the `P` packs from `pack` on: before the first one, and after each.
+    /// The units of the `P` packs from `pack` on in every segment: before the first one, and after each.
     #[inline(always)]
-    pub fn segments<L: Lanes, const P: usize>(&self, l: L, x: &[u8], pack: usize, h: &mut [Pack]) {
+    pub fn segments<L: Lanes, const P: usize>(&self, l: L, ones: &[u32], pack: usize, h: &mut [[Pack; P]]) {
+        let (before, after) = h.split_first_mut().expect("the units before a one");
+        let row = |rows: &'_ [Pack], at: usize| -> [L::F; P] {
+            let mut out = [l.splat(0.0); P];
+            out.iter_mut().zip(&rows[at * self.packs() + pack..][..P]).for_each(|(out, pack)| *out = l.load(pack));
+            out
+        };
         if !self.factors.is_empty() {
-            let (mut odds, mut largest, mut smallest) = ([l.splat(1.0); P], l.splat(1.0), l.splat(1.0));
-            for (h, row) in h.chunks_exact_mut(P).zip(self.rows_of_ones(x, &self.odds, &self.factors)) {
-                for (p, (h, factor)) in h.iter_mut().zip(&row[pack..][..P]).enumerate() {
-                    odds[p] = l.mul(odds[p], l.load(factor));
+            let mut odds = row(&self.odds, 0);
+            let (mut largest, mut smallest) = (l.splat(1.0), l.splat(1.0));
+            for p in 0..P {
+                l.store(&mut before[p], unit(l, odds[p]));
+            }
+            for (h, &one) in after.iter_mut().zip(ones) {
+                let factors = row(&self.factors, one as usize);
+                for p in 0..P {
+                    odds[p] = l.mul(odds[p], factors[p]);
                     largest = l.max(largest, odds[p]);
                     smallest = l.min(smallest, odds[p]);
-                    l.store(h, unit(l, odds[p]));
+                    l.store(&mut h[p], unit(l, odds[p]));
                 }
             }
             if bound(l, largest, smallest) <= SAFE {
                 return;
             }
         }
-        let mut a = [l.splat(0.0); P];
-        for (h, row) in h.chunks_exact_mut(P).zip(self.rows_of_ones(x, &self.c, &self.w)) {
-            for (p, (h, w)) in h.iter_mut().zip(&row[pack..][..P]).enumerate() {
-                a[p] = l.add(a[p], l.load(w));
-                l.store(h, math::sigmoid(l, a[p]));
+        let mut a = row(&self.c, 0);
+        for p in 0..P {
+            l.store(&mut before[p], math::sigmoid(l, a[p]));
+        }
+        for (h, &one) in after.iter_mut().zip(ones) {
+            let w = row(&self.w, one as usize);
+            for p in 0..P {
+                a[p] = l.add(a[p], w[p]);
+                l.store(&mut h[p], math::sigmoid(l, a[p]));
             }
         }
-    }
-
-    /// `first`, then of `rows` those at the ones of x.
-    #[inline(always)]
-    fn rows_of_ones<'a>(&self, x: &[u8], first: &'a [Pack], rows: &'a [Pack]) -> impl Iterator<Item = &'a [Pack]> {
-        let at_ones = rows.chunks_exact(self.packs()).zip(x).filter_map(|(row, &x)| (x == 1).then_some(row));
-        std::iter::once(first).chain(at_ones)
     }
 
     /// a = c + Σ W_{·,j} over the ones of x, in their order.
     #[inline(always)]
     fn sum<L: Lanes>(&self, l: L, x: &[u8], a: &mut [Pack]) {
         a.copy_from_slice(&self.c);
-        for w in self.rows_of_ones(x, &self.c, &self.w).skip(1) {
+        for (w, _) in self.w.chunks_exact(self.packs()).zip(x).filter(|&(_, &x)| x == 1) {
             for (a, w) in a.iter_mut().zip(w) {
                 l.store(a, l.add(l.load(a), l.load(w)));
             }
@@ -196,16 +194,58 @@ fn sigmoids<L: Lanes>(l: L, units: &mut Units<'_>) {
     }
 }
 
-/// e^(−x), in place.
-struct ExpOfNegative<'a>(&'a mut [Pack]);
+/// The columns of a matrix of `n_rows` rows, each filled up with zeros to whole packs.
+struct Columns<'a> {
+    matrix: &'a [f32],
+    n_rows: usize,
+}
 
-impl Kernel for ExpOfNegative<'_> {
-    type Output = ();
+/// Columns as rows.
+struct Table {
+    rows: Vec<Pack>,
+    /// e^(−x) for every value.
+    factors: Vec<Pack>,
+    /// max |x| of each row.
+    reach: Vec<f32>,
+}
+
+impl Kernel for Columns<'_> {
+    type Output = Table;
 
     #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
-        for pack in self.0 {
-            l.store(pack, math::exp(l, math::neg(l, l.load(pack))));
+    fn run<L: Lanes>(self, l: L) -> Table {
+        let len = self.matrix.len() / self.n_rows;
+        let packs = self.n_rows.div_ceil(LANES);
+        let [mut rows, mut factors] = [(); 2].map(|()| vec![Pack::ZERO; len * packs]);
+        let mut largest = vec![Pack::ZERO; len];
+        for pack in 0..packs {
+            let matrix = &self.matrix[pack * LANES * len..];
+            for first in (0..len).step_by(LANES) {
+                let mut square = [l.splat(0.0); LANES];
+                for (x, row) in square.iter_mut().zip(matrix.chunks_exact(len)) {
+                    *x = read(l, &row[first..]);
+                }
+                l.transpose(&mut square);
+                let out = rows.chunks_exact_mut(packs).zip(factors.chunks_exact_mut(packs)).zip(&mut largest);
+                for (&x, ((row, factors), largest)) in square.iter().zip(out.skip(first)) {
+                    let negative = math::neg(l, x);
+                    let reach = l.max(l.load(largest), l.max(x, negative));
+                    l.store(&mut row[pack], x);
+                    l.store(&mut factors[pack], math::exp(l, negative));
+                    l.store(largest, reach);
+                }
+            }
         }
+        let reach = largest.iter().map(|lanes| lanes.0.into_iter().fold(0.0, f32::max)).collect();
+        Table { rows, factors, reach }
+    }
+}
+
+/// The first sixteen of `values`, filled up with zeros.
+#[inline(always)]
+fn read<L: Lanes>(l: L, values: &[f32]) -> L::F {
+    match values.first_chunk() {
+        Some(values) => l.read(values),
+        None => l.load(&to_pack(values)),
     }
 }

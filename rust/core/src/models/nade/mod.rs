@@ -28,7 +28,7 @@ use crate::{
     checkpoint::Checkpoint,
     error::Error,
     event::Event,
-    kernels::{Isa, LANES, Pack, flat_mut},
+    kernels::{Isa, LANES, Pack},
     model::{Model, Scratch},
 };
 
@@ -77,19 +77,18 @@ impl Nade {
         let w_row = |k: usize| &w[k * n_dims..][..n_dims];
         check_range("output", (0..n_dims).map(|i| abs_sum(v_row(i)) + f64::from(b[i].abs())))?;
         check_range("hidden unit", (0..n_hidden).map(|k| abs_sum(w_row(k)) + f64::from(c[k].abs())))?;
-        let columns: Vec<f32> = (0..n_dims).flat_map(|i| (0..n_hidden).map(move |k| w[k * n_dims + i])).collect();
-        Self::from_rows(event, [&columns, c, v, b])
+        Self::from_tensors(event, [w, c, v, b])
     }
 
-    /// The weights of a training step, which go without a check of their range: `w` has the columns of W as its rows.
+    /// The weights of a training step, shaped as those of `new`, which go without a check of their range.
     pub fn in_training([w, c, v, b]: [&[f32]; 4]) -> Result<Self, Error> {
-        Self::from_rows(Event::new(vec![b.len()], 2, || None)?, [w, c, v, b])
+        Self::from_tensors(Event::new(vec![b.len()], 2, || None)?, [w, c, v, b])
     }
 
-    fn from_rows(event: Event, [w, c, v, b]: [&[f32]; 4]) -> Result<Self, Error> {
+    fn from_tensors(event: Event, [w, c, v, b]: [&[f32]; 4]) -> Result<Self, Error> {
         let n_hidden = c.len();
-        let hidden = Hidden::new(rows(w, n_hidden), c)?;
-        let v = tiles(&rows(v, n_hidden), hidden.packs());
+        let hidden = Hidden::new(w, c)?;
+        let v = tiles(v, n_hidden);
         let b = [b, &[0.0; LANES]].concat();
         let mut model = Self { event, n_hidden, hidden, v, b, first_logits: Vec::new() };
         model.first_logits = Isa::get()?.run(FirstLogits(&model));
@@ -105,16 +104,6 @@ impl Nade {
     fn tile(&self, at: usize) -> &[[Pack; TILE]] {
         &self.v[at * self.hidden.packs()..][..self.hidden.packs()]
     }
-}
-
-/// Rows of this length, each filled up to whole packs.
-fn rows(values: &[f32], len: usize) -> Vec<Pack> {
-    let packs = len.div_ceil(LANES);
-    let mut rows = vec![Pack::ZERO; values.len() / len * packs];
-    for (row, values) in rows.chunks_exact_mut(packs).zip(values.chunks_exact(len)) {
-        flat_mut(row)[..len].copy_from_slice(values);
-    }
-    rows
 }
 
 impl Model for Nade {

@@ -1,225 +1,193 @@
 //! The gradient of a few hidden units, over all samples.
 
-use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use super::{
     super::{Nade, dots::TILE},
-    Part, STRIP, Samples,
+    GROUP, Gradient, ROWS,
+    chunk::{Chunk, Turn},
 };
-use crate::kernels::{Kernel, Lanes, Pack};
-
-/// Rows of V's gradient that stay in registers: few enough to be of one segment as a rule.
-const ROWS: usize = 4;
-/// Packs of hidden units in a chunk's segments: a quarter of a second-level cache of 1 MiB. A sample with more is one chunk.
-const CHUNK: usize = 1 << 12;
+use crate::kernels::{Kernel, LANES, Lanes, Pack};
 
 /// The units of `width` packs from `pack` on.
-pub struct Units<'a> {
+pub struct Units<'a, 'b, C> {
     pub nade: &'a Nade,
-    pub samples: &'a Samples<'a>,
+    pub chunks: C,
     pub pack: usize,
     pub width: usize,
+    pub out: &'a Mutex<Gradient<'b>>,
     /// Asked once a chunk.
     pub go_on: &'a mut dyn FnMut() -> bool,
 }
 
-impl Kernel for Units<'_> {
-    type Output = Option<Part>;
+impl<'c, C: Iterator<Item = &'c Chunk>> Kernel for Units<'_, '_, C> {
+    /// Whether it went to its end.
+    type Output = bool;
 
     #[inline(always)]
-    fn run<L: Lanes>(self, l: L) -> Option<Part> {
-        match self.width {
-            4 => self.all_samples::<L, 4>(l),
-            3 => self.all_samples::<L, 3>(l),
-            2 => self.all_samples::<L, 2>(l),
-            _ => self.all_samples::<L, 1>(l),
-        }
+    fn run<L: Lanes>(self, l: L) -> bool {
+        if self.width == GROUP { self.all::<L, GROUP>(l) } else { self.all::<L, 1>(l) }
     }
 }
 
-/// Some samples whose units are in memory at once.
-struct Chunk {
-    samples: Range<usize>,
-    /// For each, where its segments begin, in packs.
-    begin: Vec<usize>,
-    /// The units of each segment.
-    h: Vec<Pack>,
+/// What the samples of a chunk keep from tile to tile.
+struct Passing<'a, const P: usize> {
+    /// h of all segments.
+    h: &'a [[Pack; P]],
     /// For each sample ∂/∂a in the segment under way, as far as its steps have been passed.
-    open: Vec<Pack>,
+    open: Vec<[Pack; P]>,
     /// For each sample the sum of ∂/∂a over all segments passed.
-    passed: Vec<Pack>,
+    passed: Vec<[Pack; P]>,
 }
 
-impl Units<'_> {
+impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
     #[inline(always)]
-    fn all_samples<L: Lanes, const P: usize>(self, l: L) -> Option<Part> {
-        let Self { nade, samples, pack, width, go_on } = self;
-        let zeros = |rows: usize| vec![Pack::ZERO; rows * P];
-        let mut part = Part { width, w: zeros(samples.n_dims), c: zeros(1), v: zeros(samples.n_dims) };
-        let mut chunk = Chunk { samples: 0..0, begin: Vec::new(), h: Vec::new(), open: Vec::new(), passed: Vec::new() };
-        // These columns of V, side by side.
-        let rows: Vec<[Pack; P]> =
-            (0..samples.n_dims).map(|i| std::array::from_fn(|p| nade.tile(i / TILE)[pack + p][i % TILE])).collect();
-        while chunk.advance::<P>(samples) {
+    fn all<L: Lanes, const P: usize>(self, l: L) -> bool {
+        let Self { nade, chunks, pack, out, go_on, .. } = self;
+        let tiles = nade.event.n_dims().div_ceil(ROWS);
+        let zeros = |rows| vec![[Pack::ZERO; P]; rows];
+        // Row i of w is that of step i − 1, whose one begins a segment at step i.
+        let (mut w, mut v, mut c) = (zeros(tiles * ROWS + 1), zeros(tiles * ROWS), [Pack::ZERO; P]);
+        let mut h = Vec::new();
+        for chunk in chunks {
             if !go_on() {
-                return None;
+                return false;
             }
-            chunk.units::<L, P>(l, nade, samples, pack);
-            for first in (0..samples.n_dims).step_by(STRIP).rev() {
-                chunk.backward::<L, P>(l, &rows, samples, first, &mut part.w);
+            h.resize(chunk.segments(), [Pack::ZERO; P]);
+            let mut rest = &mut h[..];
+            for ones in chunk.ones() {
+                let (h, others) = rest.split_at_mut(ones.len() + 1);
+                nade.hidden.segments(l, ones, pack, h);
+                rest = others;
             }
-            for passed in chunk.passed.chunks_exact(P) {
-                for (c, passed) in part.c.iter_mut().zip(passed) {
-                    l.store(c, l.add(l.load(c), l.load(passed)));
+            let mut passing = Passing { h: &h, open: zeros(chunk.len()), passed: zeros(chunk.len()) };
+            for tile in (0..tiles).rev() {
+                let first = tile * ROWS;
+                let rows = nade.tile(first / TILE)[pack..].first_chunk().expect("P packs");
+                let [v, w] = [&mut v, &mut w].map(|rows| rows[first..].first_chunk_mut().expect("a tile"));
+                passing.tile(l, chunk.turns(tile), (rows, first % TILE), v, w);
+            }
+            // What is open belongs to the segment before the first one, whose units are the same for all.
+            for (open, passed) in passing.open.iter().zip(&passing.passed) {
+                let before = h.last().expect("the units before a one");
+                for p in 0..P {
+                    let h = l.load(&before[p]);
+                    let slope = l.mul(h, l.sub(l.splat(1.0), h));
+                    let sum = l.fma(l.load(&open[p]), slope, l.load(&passed[p]));
+                    let sum = l.add(l.load(&c[p]), sum);
+                    l.store(&mut c[p], sum);
                 }
             }
-            let mut row = 0;
-            while row < samples.n_dims {
-                row += if samples.n_dims - row >= ROWS {
-                    chunk.accumulate::<L, ROWS, P>(l, samples, row, &mut part.v)
-                } else {
-                    chunk.accumulate::<L, 1, P>(l, samples, row, &mut part.v)
-                };
-            }
         }
-        Some(part)
+        let (n_dims, units) = (nade.event.n_dims(), pack * LANES..nade.n_hidden.min((pack + P) * LANES));
+        let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
+        write_columns(l, &w[1..], &mut out.w[units.start * n_dims..units.end * n_dims], n_dims);
+        write_row(l, &c, &mut out.c[units.clone()]);
+        for (row, out) in v.iter().zip(out.v.chunks_exact_mut(nade.n_hidden)) {
+            write_row(l, row, &mut out[units.clone()]);
+        }
+        true
     }
 }
 
-impl Chunk {
-    /// Goes on to the next samples, if there are any.
-    fn advance<const P: usize>(&mut self, samples: &Samples<'_>) -> bool {
-        let first = self.samples.end;
-        let mut end = 0;
-        self.begin.clear();
-        for sample in first..samples.len() {
-            let packs = samples.segments(sample) * P;
-            if end > 0 && end + packs > CHUNK {
-                break;
-            }
-            self.begin.push(end);
-            end += packs;
-        }
-        self.samples = first..first + self.begin.len();
-        self.h.resize(end, Pack::ZERO);
-        for sums in [&mut self.open, &mut self.passed] {
-            sums.clear();
-            sums.resize(self.begin.len() * P, Pack::ZERO);
-        }
-        !self.begin.is_empty()
-    }
-
-    /// h of every segment.
+impl<const P: usize> Passing<'_, P> {
+    /// The `ROWS` steps from row `at` of a tile of V on, the last one first: V's gradient is added to `v`, and W's to `w`, whose
+    /// rows are those of the steps before.
     #[inline(always)]
-    fn units<L: Lanes, const P: usize>(&mut self, l: L, nade: &Nade, samples: &Samples<'_>, pack: usize) {
-        for (sample, &begin) in self.samples.clone().zip(&self.begin) {
-            let x = &samples.x[sample * samples.n_dims..][..samples.n_dims];
-            nade.hidden.segments::<L, P>(l, x, pack, &mut self.h[begin..][..samples.segments(sample) * P]);
-        }
-    }
-
-    /// From the last of the steps `first` to `first + STRIP` − 1 to the first one: ∂/∂a of their segments, and W's gradient.
-    #[inline(always)]
-    fn backward<L: Lanes, const P: usize>(
+    fn tile<L: Lanes>(
         &mut self,
         l: L,
-        rows: &[[Pack; P]],
-        samples: &Samples<'_>,
-        first: usize,
-        w: &mut [Pack],
+        turns: (&[Turn], &[Turn]),
+        (tile, at): (&[[Pack; TILE]; P], usize),
+        v: &mut [[Pack; P]; ROWS],
+        w: &mut [[Pack; P]; ROWS],
     ) {
-        let end = samples.n_dims.min(first + STRIP);
-        let rows = &rows[first..end];
-        for (at, (sample, &begin)) in self.samples.clone().zip(&self.begin).enumerate() {
-            let steps = sample * samples.n_dims + first..sample * samples.n_dims + end;
-            let (g, segment) = (&samples.g[steps.clone()], &samples.segment[steps]);
-            let mut open: [L::F; P] = load(l, &self.open, at * P);
-            let mut passed: [L::F; P] = load(l, &self.passed, at * P);
-            let mut begins = samples.begins(sample, first);
-            let mut to = end - first;
-            while begins != 0 {
-                let from = begins.ilog2() as usize;
-                begins ^= 1 << from;
-                open = add_rows(l, open, &g[from..to], &rows[from..to]);
-                to = from;
-                let h: [L::F; P] = load(l, &self.h, begin + segment[from] as usize * P);
+        // Read once: both fit the registers.
+        let (mut rows, mut sums) = ([[l.splat(0.0); P]; ROWS], [[l.splat(0.0); P]; ROWS]);
+        for r in 0..ROWS {
+            sums[r] = load(l, &v[r]);
+            for p in 0..P {
+                rows[r][p] = l.load(&tile[p][at + r]);
+            }
+        }
+        let (quiet, beginning) = turns;
+        for turn in quiet {
+            let h = load(l, &self.h[turn.segment as usize]);
+            let mut open = load(l, &self.open[turn.sample as usize]);
+            for r in (0..ROWS).rev() {
+                let g = l.splat(turn.g[r]);
                 for p in 0..P {
-                    passed[p] = l.fma(open[p], l.mul(h[p], l.sub(l.splat(1.0), h[p])), passed[p]);
-                    open[p] = l.splat(0.0);
+                    sums[r][p] = l.fma(g, h[p], sums[r][p]);
+                    open[p] = l.fma(g, rows[r][p], open[p]);
                 }
-                if first + from > 0 {
-                    let row = (first + from - 1) * P;
-                    let mut sum: [L::F; P] = load(l, w, row);
+            }
+            store(l, &mut self.open[turn.sample as usize], open);
+        }
+        for turn in beginning {
+            let mut segment = turn.segment as usize;
+            let mut h = load(l, &self.h[segment]);
+            let mut open = load(l, &self.open[turn.sample as usize]);
+            let mut passed = load(l, &self.passed[turn.sample as usize]);
+            for r in (0..ROWS).rev() {
+                let g = l.splat(turn.g[r]);
+                for p in 0..P {
+                    sums[r][p] = l.fma(g, h[p], sums[r][p]);
+                    open[p] = l.fma(g, rows[r][p], open[p]);
+                }
+                if turn.begins >> r & 1 == 1 {
+                    let mut sum = load(l, &w[r]);
                     for p in 0..P {
+                        passed[p] = l.fma(open[p], l.mul(h[p], l.sub(l.splat(1.0), h[p])), passed[p]);
+                        open[p] = l.splat(0.0);
                         sum[p] = l.add(sum[p], passed[p]);
                     }
-                    store(l, w, row, sum);
+                    store(l, &mut w[r], sum);
+                    segment -= 1;
+                    h = load(l, &self.h[segment]);
                 }
             }
-            open = add_rows(l, open, &g[..to], &rows[..to]);
-            store(l, &mut self.open, at * P, open);
-            store(l, &mut self.passed, at * P, passed);
+            store(l, &mut self.open[turn.sample as usize], open);
+            store(l, &mut self.passed[turn.sample as usize], passed);
         }
-    }
-
-    /// V_i += Σ_s g_i h for `R` rows; returns R.
-    #[inline(always)]
-    fn accumulate<L: Lanes, const R: usize, const P: usize>(
-        &self,
-        l: L,
-        samples: &Samples<'_>,
-        row: usize,
-        v: &mut [Pack],
-    ) -> usize {
-        let mut sum = [[l.splat(0.0); P]; R];
-        for (r, sum) in sum.iter_mut().enumerate() {
-            *sum = load(l, v, (row + r) * P);
+        for r in 0..ROWS {
+            store(l, &mut v[r], sums[r]);
         }
-        for (sample, &begin) in self.samples.clone().zip(&self.begin) {
-            let at = sample * samples.n_dims + row;
-            let (g, segment) = (&samples.g[at..][..R], &samples.segment[at..][..R]);
-            if R > 1 && segment[0] == segment[R - 1] {
-                // Four times out of five, on digits: h is read once.
-                let h: [L::F; P] = load(l, &self.h, begin + segment[0] as usize * P);
-                for r in 0..R {
-                    let g = l.splat(g[r]);
-                    for p in 0..P {
-                        sum[r][p] = l.fma(g, h[p], sum[r][p]);
-                    }
-                }
-                continue;
-            }
-            for r in 0..R {
-                let h: &[Pack; P] = self.h[begin + segment[r] as usize * P..][..P].try_into().expect("P packs");
-                let g = l.splat(g[r]);
-                for p in 0..P {
-                    sum[r][p] = l.fma(g, l.load(&h[p]), sum[r][p]);
-                }
-            }
-        }
-        for (r, sum) in sum.into_iter().enumerate() {
-            store(l, v, (row + r) * P, sum);
-        }
-        R
     }
 }
 
-/// Adds g_i V_i for some steps, the last one first.
 #[inline(always)]
-fn add_rows<L: Lanes, const P: usize>(l: L, mut sum: [L::F; P], g: &[f32], rows: &[[Pack; P]]) -> [L::F; P] {
-    for (g, row) in g.iter().zip(rows).rev() {
-        let g = l.splat(*g);
-        for p in 0..P {
-            sum[p] = l.fma(g, l.load(&row[p]), sum[p]);
-        }
-    }
-    sum
+fn write_row<L: Lanes, const P: usize>(l: L, row: &[Pack; P], out: &mut [f32]) {
+    out.chunks_mut(LANES).zip(row).for_each(|(out, pack)| write(l, l.load(pack), out));
 }
 
-/// Reads the `P` packs from `at` on.
+/// Writes the columns of rows of packs as rows of `len` values.
 #[inline(always)]
-fn load<L: Lanes, const P: usize>(l: L, packs: &[Pack], at: usize) -> [L::F; P] {
-    let packs: &[Pack; P] = packs[at..][..P].try_into().expect("P packs");
+fn write_columns<L: Lanes, const P: usize>(l: L, rows: &[[Pack; P]], out: &mut [f32], len: usize) {
+    for first in (0..len).step_by(LANES) {
+        for (p, out) in out.chunks_mut(LANES * len).enumerate() {
+            let mut square = [l.splat(0.0); LANES];
+            square.iter_mut().zip(&rows[first..]).for_each(|(x, row)| *x = l.load(&row[p]));
+            l.transpose(&mut square);
+            for (column, out) in square.into_iter().zip(out.chunks_exact_mut(len)) {
+                write(l, column, &mut out[first..]);
+            }
+        }
+    }
+}
+
+/// Writes the first sixteen of `out`, or as many as it has.
+#[inline(always)]
+fn write<L: Lanes>(l: L, x: L::F, out: &mut [f32]) {
+    if let Some(out) = out.first_chunk_mut() {
+        return l.write(out, x);
+    }
+    let mut pack = Pack::ZERO;
+    l.store(&mut pack, x);
+    out.copy_from_slice(&pack.0[..out.len()]);
+}
+
+#[inline(always)]
+fn load<L: Lanes, const P: usize>(l: L, packs: &[Pack; P]) -> [L::F; P] {
     let mut out = [l.splat(0.0); P];
     for (out, pack) in out.iter_mut().zip(packs) {
         *out = l.load(pack);
@@ -227,10 +195,8 @@ fn load<L: Lanes, const P: usize>(l: L, packs: &[Pack], at: usize) -> [L::F; P] 
     out
 }
 
-/// Writes the `P` packs from `at` on.
 #[inline(always)]
-fn store<L: Lanes, const P: usize>(l: L, packs: &mut [Pack], at: usize, values: [L::F; P]) {
-    let packs: &mut [Pack; P] = (&mut packs[at..][..P]).try_into().expect("P packs");
+fn store<L: Lanes, const P: usize>(l: L, packs: &mut [Pack; P], values: [L::F; P]) {
     for (pack, value) in packs.iter_mut().zip(values) {
         l.store(pack, value);
     }

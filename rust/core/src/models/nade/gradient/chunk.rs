@@ -1,0 +1,132 @@
+//! A few samples, in the order in which every task passes them: from the last rows of V to the first.
+
+use std::ops::Range;
+
+use super::{GROUP, ROWS};
+use crate::models::gradient::Scored;
+
+/// Packs of hidden units in a chunk's segments: a quarter of a second-level cache of 1 MiB. A sample with more is one chunk.
+const PACKS: usize = 1 << 12;
+
+/// Samples whose units are in memory at once, and one more: all of them before their first one, where their units are the
+/// same. It has no ones, and its ∂/∂logit are the sums of theirs.
+pub struct Chunk {
+    /// The steps of each sample's ones, but for one at the last step: nothing comes after it.
+    ones: Vec<u32>,
+    /// Where those of each sample begin, and end.
+    marks: Vec<usize>,
+    /// In the order of the tiles of steps. Those without a segment's begin come first, and then those that begin segments at
+    /// the same steps are neighbours, since branches that repeat are predicted.
+    turns: Vec<Turn>,
+    /// For each tile, where its turns with a segment's begin come, and where they end; before the first, zeros.
+    tiles: Vec<(usize, usize)>,
+    /// The sums of ∂/∂logit.
+    pub b: Vec<f32>,
+}
+
+/// A sample at a tile of `ROWS` steps.
+pub struct Turn {
+    /// ∂/∂logit of each step.
+    pub g: [f32; ROWS],
+    /// Among those of the chunk.
+    pub sample: u32,
+    /// That of the last step, among the segments of all samples.
+    pub segment: u32,
+    /// A bit for every step that begins one.
+    pub begins: u32,
+}
+
+/// Cuts samples of `n_dims` values into chunks.
+pub fn cut(x: &[u8], n_dims: usize) -> Vec<Range<usize>> {
+    let mut chunks: Vec<Range<usize>> = Vec::new();
+    let mut packs = 0;
+    for (sample, x) in x.chunks_exact(n_dims).enumerate() {
+        let more = GROUP * (1 + count(x));
+        match chunks.last_mut() {
+            Some(chunk) if packs + more <= PACKS => chunk.end += 1,
+            _ => {
+                packs = 0;
+                chunks.push(sample..sample + 1);
+            }
+        }
+        packs += more;
+    }
+    chunks
+}
+
+/// Ones.
+fn count(x: &[u8]) -> usize {
+    x.iter().filter(|&&x| x == 1).count()
+}
+
+impl Chunk {
+    /// From samples of `n_dims` values.
+    pub fn new(scored: Scored<'_>, n_dims: usize, samples: Range<usize>) -> Self {
+        let (len, width) = (samples.len(), n_dims.next_multiple_of(ROWS));
+        let (mut g, mut b) = (vec![0.0; len * width], vec![0.0; n_dims]);
+        // Whether a segment begins, at every step.
+        let mut begins = vec![0; len * width];
+        let mut marks = vec![0];
+        for (at, sample) in samples.enumerate() {
+            let g = &mut g[at * width..][..n_dims];
+            scored.of_logits(sample, g);
+            b.iter_mut().zip(g).for_each(|(b, g)| *b += *g);
+            let x = &scored.x[sample * n_dims..][..n_dims - 1];
+            begins[at * width + 1..].iter_mut().zip(x).for_each(|(begins, &x)| *begins = u32::from(x == 1));
+            marks.push(marks[at] + count(x));
+        }
+        marks.push(marks[len]);
+
+        let mut ones = vec![0; marks[len]];
+        let mut passed = marks[..len].to_vec();
+        let (mut turns, mut tiles) = (Vec::with_capacity((len + 1) * width / ROWS), vec![(0, 0)]);
+        let mut beginning = Vec::new();
+        for first in (0..width).step_by(ROWS) {
+            let mut before = Turn { g: [0.0; ROWS], sample: len as u32, segment: (ones.len() + len) as u32, begins: 0 };
+            for (sample, passed) in passed.iter_mut().enumerate() {
+                let at = sample * width + first;
+                let g: &[f32; ROWS] = g[at..].first_chunk().expect("a tile");
+                let begins = begins[at..][..ROWS].iter().rev().fold(0, |bits, begins| bits << 1 | begins);
+                if begins == 0 && *passed == marks[sample] {
+                    before.g.iter_mut().zip(g).for_each(|(sum, g)| *sum += g);
+                    continue;
+                }
+                let mut left = begins;
+                while left != 0 {
+                    ones[*passed] = first as u32 + left.trailing_zeros() - 1;
+                    *passed += 1;
+                    left &= left - 1;
+                }
+                let turn = Turn { g: *g, sample: sample as u32, segment: (*passed + sample) as u32, begins };
+                if begins == 0 { turns.push(turn) } else { beginning.push(turn) }
+            }
+            turns.push(before);
+            let quiet = turns.len();
+            beginning.sort_by_key(|turn| turn.begins);
+            turns.append(&mut beginning);
+            tiles.push((quiet, turns.len()));
+        }
+        Self { ones, marks, turns, tiles, b }
+    }
+
+    /// Segments.
+    pub fn segments(&self) -> usize {
+        self.ones.len() + self.len()
+    }
+
+    /// Samples, with the one more.
+    pub fn len(&self) -> usize {
+        self.marks.len() - 1
+    }
+
+    /// The ones of each sample.
+    pub fn ones(&self) -> impl Iterator<Item = &[u32]> {
+        self.marks.windows(2).map(|mark| &self.ones[mark[0]..mark[1]])
+    }
+
+    /// The samples' turns at a tile of steps: those that begin no segment, and the others.
+    pub fn turns(&self, tile: usize) -> (&[Turn], &[Turn]) {
+        let (first, (begins, end)) = (self.tiles[tile].1, self.tiles[tile + 1]);
+        self.turns[first..end].split_at(begins - first)
+    }
+}
