@@ -31,7 +31,14 @@ const HEARTBEAT: Duration = Duration::from_millis(50);
 const SMALL: usize = 1 << 20;
 /// Multiply-adds that take some hundredths of a second: in a call with no more nobody waits for a Ctrl-C, and the calling thread
 /// works too.
-const SHORT: usize = 1 << 29;
+fn short(isa: Isa) -> usize {
+    match isa {
+        // A processor without fused multiply-adds takes a hundred times as long.
+        Isa::Portable(_) => 1 << 22,
+        #[cfg(target_arch = "x86_64")]
+        _ => 1 << 29,
+    }
+}
 /// What a sample costs beside the model, in the same unit, about.
 const SAMPLE: usize = 256;
 /// The most threads a call may ask for.
@@ -111,7 +118,7 @@ pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> 
     };
 
     let workers = threads.min(n.div_ceil(block_len)).min(cost.div_ceil(SMALL));
-    if cost <= SHORT {
+    if cost <= short(isa) {
         share(workers, work, work);
     } else {
         thread::scope(|scope| -> Result<(), Error> {
