@@ -29,6 +29,11 @@ use crate::{
 const HEARTBEAT: Duration = Duration::from_millis(50);
 /// Multiply-adds worth a thread: a call with fewer stays on its own.
 const SMALL: usize = 1 << 20;
+/// What a sample costs beside the model, in the same unit, about.
+const SAMPLE: usize = 256;
+/// The most threads a call may ask for.
+pub const MAX_THREADS: usize = 1024;
+
 /// Multiply-adds that take some hundredths of a second: in a call with no more nobody waits for a Ctrl-C, and the calling thread
 /// works too.
 fn short(isa: Isa) -> usize {
@@ -39,10 +44,6 @@ fn short(isa: Isa) -> usize {
         _ => 1 << 29,
     }
 }
-/// What a sample costs beside the model, in the same unit, about.
-const SAMPLE: usize = 256;
-/// The most threads a call may ask for.
-pub const MAX_THREADS: usize = 1024;
 
 /// The number of threads for a call that does not say: the processors this process may use, by its affinity and its
 /// control group's quota.
