@@ -70,7 +70,7 @@ pub struct Batch<'a> {
 }
 
 /// Walks a batch. `go_on` is called on the calling thread every 50 ms with the number of samples done, and stops the
-/// walk by returning false.
+/// walk by returning false; in a call of some hundredths of a second it is not called.
 ///
 /// # Errors
 /// [`Error::Interrupted`] if it did; [`Error::Overflow`], [`Error::Isa`], [`Error::Threads`], [`Error::Memory`]. The outputs

@@ -8,8 +8,8 @@ use std::{
 /// Calls `own` on this thread and meanwhile `others` on up to `n` − 1 more; where the system has none to give, on fewer.
 ///
 /// Linux may queue a new thread behind this one, though another processor is idle, and leave it there for as long as all the
-/// work takes: on two processors, in one call of three or so that follows a sleep. Then a second new thread goes to the idle
-/// processor. So one more is started than may work, and the first ones to begin do.
+/// work takes: on two processors often, in a call that follows a sleep. Then a second new thread goes to the idle processor. So
+/// one more is started than may work, and the first ones to begin do.
 pub fn share(n: usize, own: impl FnOnce(), others: impl Fn() + Sync) {
     let begun = AtomicUsize::new(1);
     let other = || {

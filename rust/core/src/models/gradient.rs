@@ -1,4 +1,4 @@
-//! What the models' gradients share: the samples they are taken of, and tasks among threads.
+//! What the models' gradients share: the samples they are taken of, tasks among threads, and how sums become rows.
 
 use std::{
     num::NonZero,
@@ -8,7 +8,11 @@ use std::{
     },
 };
 
-use crate::{error::Error, threads};
+use crate::{
+    error::Error,
+    kernels::{LANES, Lanes, Pack},
+    threads,
+};
 
 /// What a gradient is taken of: rows of bits, their P(x_i = 1 | x_<i) under the model, and a factor for each row.
 #[derive(Clone, Copy)]
@@ -63,4 +67,37 @@ pub(super) fn share<T: Send>(
     };
     threads::share(n_threads, own, || all(&mut || !stop.load(Ordering::Relaxed)));
     if stop.into_inner() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+/// Writes the columns of rows of packs into the rows of `out`, `len` values each, from value `from` on.
+#[inline(always)]
+pub(super) fn write_columns<L: Lanes, const P: usize>(
+    l: L,
+    rows: &[[Pack; P]],
+    out: &mut [f32],
+    len: usize,
+    from: usize,
+) {
+    let end = len.min(from + rows.len());
+    for first in (from..end).step_by(LANES) {
+        for (p, out) in out.chunks_mut(LANES * len).enumerate() {
+            let mut square = [l.splat(0.0); LANES];
+            square.iter_mut().zip(&rows[first - from..]).for_each(|(x, row)| *x = l.load(&row[p]));
+            l.transpose(&mut square);
+            for (column, out) in square.into_iter().zip(out.chunks_exact_mut(len)) {
+                write(l, column, &mut out[first..end]);
+            }
+        }
+    }
+}
+
+/// Writes the first sixteen of `out`, or as many as it has.
+#[inline(always)]
+pub(super) fn write<L: Lanes>(l: L, x: L::F, out: &mut [f32]) {
+    if let Some(out) = out.first_chunk_mut() {
+        return l.write(out, x);
+    }
+    let mut pack = Pack::ZERO;
+    l.store(&mut pack, x);
+    out.copy_from_slice(&pack.0[..out.len()]);
 }

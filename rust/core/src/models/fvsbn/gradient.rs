@@ -10,7 +10,7 @@ use std::num::NonZero;
 use crate::{
     error::Error,
     kernels::{Isa, Kernel, LANES, Lanes, Pack, flat_mut},
-    models::gradient::{Scored, share},
+    models::gradient::{Scored, share, write_columns},
 };
 
 /// Outputs of a task, and inputs that it takes at a time: a bit of a word for each.
@@ -103,11 +103,7 @@ impl Kernel for Outputs<'_> {
                     ones &= ones - 1;
                 }
             }
-            for (output, row) in weight.chunks_exact_mut(n_dims).enumerate() {
-                let before = if tile == at { output } else { TILE };
-                let inputs = row[tile * TILE..][..before].iter_mut();
-                inputs.zip(&sums).for_each(|(weight, sum)| *weight = sum[output / LANES].0[output % LANES]);
-            }
+            write_columns(l, &sums, weight, n_dims, tile * TILE);
         }
         for (output, row) in weight.chunks_exact_mut(n_dims).enumerate() {
             row[at * TILE + output..].fill(0.0);

@@ -65,8 +65,7 @@ pub fn gradient(
             chunk(task);
             return go_on();
         };
-        let (pack, width) = (group * GROUP, GROUP.min(packs - group * GROUP));
-        isa.run(Units { nade, chunks: (0..cuts.len()).map(&chunk), pack, width, out: &out, go_on })
+        isa.run(Units { nade, chunks: (0..cuts.len()).map(&chunk), pack: group * GROUP, out: &out, go_on })
     })?;
 
     let b = out.into_inner().unwrap_or_else(PoisonError::into_inner).b;

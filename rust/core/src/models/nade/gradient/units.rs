@@ -7,14 +7,16 @@ use super::{
     GROUP, Gradient, ROWS,
     chunk::{Chunk, Turn},
 };
-use crate::kernels::{Kernel, LANES, Lanes, Pack};
+use crate::{
+    kernels::{Kernel, LANES, Lanes, Pack},
+    models::gradient::{write, write_columns},
+};
 
-/// The units of `width` packs from `pack` on.
+/// The units of `GROUP` packs from `pack` on, or of the last one.
 pub struct Units<'a, 'b, C> {
     pub nade: &'a Nade,
     pub chunks: C,
     pub pack: usize,
-    pub width: usize,
     pub out: &'a Mutex<Gradient<'b>>,
     /// Asked once a chunk.
     pub go_on: &'a mut dyn FnMut() -> bool,
@@ -26,7 +28,8 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Kernel for Units<'_, '_, C> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) -> bool {
-        if self.width == GROUP { self.all::<L, GROUP>(l) } else { self.all::<L, 1>(l) }
+        const { assert!(GROUP == 2, "what is left over is one pack") };
+        if self.pack + GROUP <= self.nade.hidden.packs() { self.all::<L, GROUP>(l) } else { self.all::<L, 1>(l) }
     }
 }
 
@@ -43,7 +46,7 @@ struct Passing<'a, const P: usize> {
 impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
     #[inline(always)]
     fn all<L: Lanes, const P: usize>(self, l: L) -> bool {
-        let Self { nade, chunks, pack, out, go_on, .. } = self;
+        let Self { nade, chunks, pack, out, go_on } = self;
         let tiles = nade.event.n_dims().div_ceil(ROWS);
         let zeros = |rows| vec![[Pack::ZERO; P]; rows];
         // Row i of w is that of step i − 1, whose one begins a segment at step i.
@@ -81,7 +84,7 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
         }
         let (n_dims, units) = (nade.event.n_dims(), pack * LANES..nade.n_hidden.min((pack + P) * LANES));
         let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
-        write_columns(l, &w[1..], &mut out.w[units.start * n_dims..units.end * n_dims], n_dims);
+        write_columns(l, &w[1..], &mut out.w[units.start * n_dims..units.end * n_dims], n_dims, 0);
         write_row(l, &c, &mut out.c[units.clone()]);
         for (row, out) in v.iter().zip(out.v.chunks_exact_mut(nade.n_hidden)) {
             write_row(l, row, &mut out[units.clone()]);
@@ -115,11 +118,7 @@ impl<const P: usize> Passing<'_, P> {
             let h = load(l, &self.h[turn.segment as usize]);
             let mut open = load(l, &self.open[turn.sample as usize]);
             for r in (0..ROWS).rev() {
-                let g = l.splat(turn.g[r]);
-                for p in 0..P {
-                    sums[r][p] = l.fma(g, h[p], sums[r][p]);
-                    open[p] = l.fma(g, rows[r][p], open[p]);
-                }
+                add_step(l, turn.g[r], (&h, &mut sums[r]), (&rows[r], &mut open));
             }
             store(l, &mut self.open[turn.sample as usize], open);
         }
@@ -129,11 +128,7 @@ impl<const P: usize> Passing<'_, P> {
             let mut open = load(l, &self.open[turn.sample as usize]);
             let mut passed = load(l, &self.passed[turn.sample as usize]);
             for r in (0..ROWS).rev() {
-                let g = l.splat(turn.g[r]);
-                for p in 0..P {
-                    sums[r][p] = l.fma(g, h[p], sums[r][p]);
-                    open[p] = l.fma(g, rows[r][p], open[p]);
-                }
+                add_step(l, turn.g[r], (&h, &mut sums[r]), (&rows[r], &mut open));
                 if turn.begins >> r & 1 == 1 {
                     let mut sum = load(l, &w[r]);
                     for p in 0..P {
@@ -155,35 +150,24 @@ impl<const P: usize> Passing<'_, P> {
     }
 }
 
+/// Adds g h to the sums of V's row, and g times the row to ∂/∂a.
+#[inline(always)]
+fn add_step<L: Lanes, const P: usize>(
+    l: L,
+    g: f32,
+    (h, sums): (&[L::F; P], &mut [L::F; P]),
+    (row, open): (&[L::F; P], &mut [L::F; P]),
+) {
+    let g = l.splat(g);
+    for p in 0..P {
+        sums[p] = l.fma(g, h[p], sums[p]);
+        open[p] = l.fma(g, row[p], open[p]);
+    }
+}
+
 #[inline(always)]
 fn write_row<L: Lanes, const P: usize>(l: L, row: &[Pack; P], out: &mut [f32]) {
     out.chunks_mut(LANES).zip(row).for_each(|(out, pack)| write(l, l.load(pack), out));
-}
-
-/// Writes the columns of rows of packs as rows of `len` values.
-#[inline(always)]
-fn write_columns<L: Lanes, const P: usize>(l: L, rows: &[[Pack; P]], out: &mut [f32], len: usize) {
-    for first in (0..len).step_by(LANES) {
-        for (p, out) in out.chunks_mut(LANES * len).enumerate() {
-            let mut square = [l.splat(0.0); LANES];
-            square.iter_mut().zip(&rows[first..]).for_each(|(x, row)| *x = l.load(&row[p]));
-            l.transpose(&mut square);
-            for (column, out) in square.into_iter().zip(out.chunks_exact_mut(len)) {
-                write(l, column, &mut out[first..]);
-            }
-        }
-    }
-}
-
-/// Writes the first sixteen of `out`, or as many as it has.
-#[inline(always)]
-fn write<L: Lanes>(l: L, x: L::F, out: &mut [f32]) {
-    if let Some(out) = out.first_chunk_mut() {
-        return l.write(out, x);
-    }
-    let mut pack = Pack::ZERO;
-    l.store(&mut pack, x);
-    out.copy_from_slice(&pack.0[..out.len()]);
 }
 
 #[inline(always)]
