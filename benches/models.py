@@ -87,5 +87,5 @@ def fvsbn(n_dims: int, ones: float) -> Model:
 
 
 def nade(n_dims: int, n_hidden: int, ones: float) -> Model:
-    shapes = {"W": (n_hidden, n_dims), "c": (n_hidden,), "V": (n_dims, n_hidden), "b": (n_dims,)}
+    shapes = {"W": (n_dims, n_hidden), "c": (n_hidden,), "V": (n_dims, n_hidden), "b": (n_dims,)}
     return constant("NADE", shapes, {"n_dims": n_dims, "n_hidden": n_hidden, "order": None}, "b", ones)

@@ -79,19 +79,18 @@ def gradient(case: Case, x: Events, start: int, threads: int | None) -> Arrays:
     """A step of training in the core: log-probabilities, and the gradients of the weights."""
     if case.kind not in ("FVSBN", "NADE"):
         return ()
-    steps: dict[str, tuple[Any, Sequence[str]]] = {
-        "FVSBN": (_core.FvsbnStep, ["weight", "bias"]),
-        "NADE": (_core.NadeStep, ["W", "c", "V", "b"]),
+    steps: dict[str, tuple[Any, Any, Sequence[str]]] = {
+        "FVSBN": (_core.fvsbn_score, _core.fvsbn_gradient, ["weight", "bias"]),
+        "NADE": (_core.nade_score, _core.nade_gradient, ["W", "c", "V", "b"]),
     }
-    make, names = steps[case.kind]
+    score, gradient, names = steps[case.kind]
     weights = [np.ascontiguousarray(case.tensors[name]) for name in names]
-    step = make(*weights)
     z = np.ascontiguousarray(x[:, case.model.order])
     log_prob, p = np.empty(len(z)), np.empty(z.shape, np.float32)
-    step.score(z, log_prob, p, threads or 2)
+    score(weights, z, log_prob, p, threads or 2)
     factors = (np.arange(len(z)) % 7 - 2).astype(np.float32)
     gradients = tuple(np.empty_like(weight) for weight in weights)
-    step.gradient(z, p, factors, *gradients, threads or 2)
+    gradient(weights, z, p, factors, gradients, threads or 2)
     return (log_prob, *gradients)
 
 

@@ -103,13 +103,13 @@ def _fvsbn(t: dict[str, Float], z: Float) -> Float:
 
 
 def _nade(t: dict[str, Float], z: Float) -> Float:
-    """h_i = sigmoid(c + W[:, :i] z_{<i}), logit_i = b_i + V_i . h_i."""
+    """h_i = sigmoid(c + z_{<i} W[:i]), logit_i = b_i + V_i . h_i."""
     out = np.empty_like(z)
     a = np.tile(t["c"], (len(z), 1))
     for i in range(z.shape[1]):
         h = np.exp(-np.logaddexp(0.0, -a))
         out[:, i] = t["b"][i] + h @ t["V"][i]
-        a += np.outer(z[:, i], t["W"][:, i])
+        a += np.outer(z[:, i], t["W"][i])
     return out
 
 
@@ -120,7 +120,7 @@ def features(kind: str, config: Config, tensors: Tensors, x: npt.ArrayLike, step
     if kind == "PixelCNN":
         return _pixelcnn(config, t, x)[0]
     z = x[:, order(kind, config)][:, :step]
-    return np.exp(-np.logaddexp(0.0, -(t["c"] + z @ t["W"][:, : z.shape[1]].T)))
+    return np.exp(-np.logaddexp(0.0, -(t["c"] + z @ t["W"][: z.shape[1]])))
 
 
 def _pixelcnn(config: Config, t: dict[str, Float], x: Float) -> tuple[Float, Float]:
@@ -270,7 +270,7 @@ def _unscaled(kind: str, config: Config, rng: np.random.Generator) -> dict[str, 
     if kind == "NADE":
         d, h = config["n_dims"], config["n_hidden"]
         return {
-            "W": rng.normal(size=(h, d)) * 3.0 / math.sqrt(d),
+            "W": rng.normal(size=(d, h)) * 3.0 / math.sqrt(d),
             "c": rng.normal(size=h),
             "V": rng.normal(size=(d, h)),
             "b": rng.normal(size=d),

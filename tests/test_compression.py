@@ -152,7 +152,7 @@ def test_bytes_of_certain_and_uncertain_models(name: str, scale: float, build: C
 
 def test_rows_of_many_dimensions_stand_in_smaller_blocks() -> None:
     d = 40_000
-    tensors = {"W": np.zeros((1, d)), "c": np.zeros(1), "V": np.zeros((d, 1)), "b": np.full(d, -4.0)}
+    tensors = {"W": np.zeros((d, 1)), "c": np.zeros(1), "V": np.zeros((d, 1)), "b": np.full(d, -4.0)}
     tensors = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
     model = ancestral.Model.from_tensors("NADE", {"n_dims": d, "n_hidden": 1, "order": None}, tensors)
     x = np.zeros((150, d), np.uint8)  # 52 rows a block; 0.026 bits a value

@@ -86,6 +86,21 @@ def test_saturated_units_and_logits(kind, scale):
     assert all(p.grad.isfinite().all() for p in module.parameters())
 
 
+@pytest.mark.parametrize("weight", [np.inf, -np.inf])
+def test_a_weight_that_has_run_away(weight):
+    """A unit is then 0 or 1; torch says NaN, even of rows without that bit."""
+    module, oracle = pair(NADE, 20, 12)
+    with torch.no_grad():
+        module.W[3, 5] = weight
+        oracle.W[3, 5] = np.sign(weight) * 1e30
+    x = rows(9, 20)
+    x[:, 3] = x[:, 3] | (torch.arange(9) > 5)
+    log_prob = module.log_prob(x)
+    torch.testing.assert_close(log_prob.double(), oracle.log_prob(x), rtol=1e-5, atol=1e-4)
+    log_prob.sum().backward()
+    assert module.V.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_order(kind):
     order = torch.randperm(25, generator=torch.Generator().manual_seed(3)).tolist()
@@ -114,11 +129,9 @@ def test_inputs_of_all_forms(kind, form):
 
 def test_weights_in_another_layout():
     module, oracle = pair(NADE, 20)
-    for name in ("W", "V"):
-        setattr(module, name, torch.nn.Parameter(getattr(module, name).detach().contiguous().clone()))
     assert module.W.is_contiguous()
-    assert_close(module, oracle, rows(10, 20))
-    module.V = torch.nn.Parameter(module.V.detach().T.contiguous().T)
+    for name in ("W", "V"):
+        setattr(module, name, torch.nn.Parameter(getattr(module, name).detach().T.contiguous().T))
     assert_close(module, oracle, rows(10, 20))
     module, oracle = pair(FVSBN, 20)
     module.weight = torch.nn.Parameter(module.weight.detach().T.contiguous().T)
@@ -205,18 +218,14 @@ def test_gradients_accumulate(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_that_change_between_the_passes(kind):
-    """The gradient is that of the weights which gave the likelihood."""
+    """Torch refuses: the gradient would be that of other weights than gave the likelihood."""
     module, _ = pair(kind, 20)
-    x = rows(5, 20)
-    _, want = gradients(module, x)
-    module.zero_grad()
-    loss = (module.log_prob(x) * factors(5).float()).sum()
+    loss = module.log_prob(rows(5, 20)).sum()
     with torch.no_grad():
         for p in module.parameters():
             p.mul_(0)
-    loss.backward()
-    for name, p in module.named_parameters():
-        assert torch.equal(p.grad, want[name]), name
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -314,33 +323,44 @@ def test_under_compile(kind):
 
 
 def test_arguments_of_the_core():
-    from ancestral._core import FvsbnStep, NadeStep
+    from ancestral._core import fvsbn_gradient, fvsbn_score, nade_gradient, nade_score
 
     w, c, b = np.zeros((3, 2), np.float32), np.zeros(2, np.float32), np.zeros(3, np.float32)
-    with pytest.raises(ValueError, match="w has 4 values; wanted 6"):
-        NadeStep(w[:2], c, w, b)
-    with pytest.raises(ValueError, match="c or b is empty"):
-        NadeStep(w[:0], c, w[:0], b[:0])
-    with pytest.raises(ValueError, match="v is not an aligned array in C order"):
-        NadeStep(w, c, np.zeros((2, 3), np.float32).T, b)
-    step = NadeStep(w, c, w, b)
-    x, probs = np.zeros((4, 3), np.uint8), np.zeros((4, 3), np.float32)
+    x, probs, log_prob, scale = np.zeros((4, 3), np.uint8), np.zeros((4, 3), np.float32), np.zeros(4), np.zeros(4)
+    scale = scale.astype(np.float32)
+    out = [w.copy(), c.copy(), w.copy(), b.copy()]
+    for weights, message in [
+        ([w[:2], c, w, b], "w has 4 values; wanted 6"),
+        ([w[:0], c, w[:0], b[:0]], "c or b is empty"),
+        ([w, c, np.zeros((2, 3), np.float32).T, b], "v is not an aligned array in C order"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            nade_score(weights, x, log_prob, probs, 1)
+        with pytest.raises(ValueError, match=message):
+            nade_gradient(weights, x, probs, scale, out, 1)
     with pytest.raises(ValueError, match="x has 9 values; wanted 12"):
-        step.score(x[:3], np.zeros(4), probs, 1)
+        nade_score([w, c, w, b], x[:3], log_prob, probs, 1)
     with pytest.raises(ValueError, match="x has 12 values; wanted 9"):
-        step.gradient(x, probs, np.zeros(3, np.float32), w, c, w.copy(), b, 1)
+        nade_gradient([w, c, w, b], x, probs, scale[:3], out, 1)
+    with pytest.raises(ValueError, match="v has 4 values; wanted 6"):
+        nade_gradient([w, c, w, b], x, probs, scale, [w.copy(), c.copy(), w[:2].copy(), b.copy()], 1)
+    with pytest.raises(ValueError, match=r"w: .*borrowed"):  # where it reads it would write
+        nade_gradient([w, c, w, b], x, probs, scale, [w, *out[1:]], 1)
     with pytest.raises(ValueError, match="2"):
-        step.score(x + 2, np.zeros(4), probs, 1)
+        nade_score([w, c, w, b], x + 2, log_prob, probs, 1)
 
     weight = np.zeros((3, 3), np.float32)
-    with pytest.raises(ValueError, match="weight has 6 values; wanted 9"):
-        FvsbnStep(weight[:2], b)
-    with pytest.raises(ValueError, match="bias is empty"):
-        FvsbnStep(weight[:0], b[:0])
-    step = FvsbnStep(weight, b)
+    for weights, message in [
+        ([weight[:2], b], "weight has 6 values; wanted 9"),
+        ([weight[:0], b[:0]], "bias is empty"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            fvsbn_score(weights, x, log_prob, probs, 1)
+        with pytest.raises(ValueError, match=message):
+            fvsbn_gradient(weights, x, probs, scale, [weight.copy(), b.copy()], 1)
     with pytest.raises(ValueError, match="x has 9 values; wanted 12"):
-        step.score(x[:3], np.zeros(4), probs, 1)
+        fvsbn_score([weight, b], x[:3], log_prob, probs, 1)
     with pytest.raises(ValueError, match="x has 12 values; wanted 9"):
-        step.gradient(x, probs, np.zeros(3, np.float32), weight, b, 1)
+        fvsbn_gradient([weight, b], x, probs, scale[:3], [weight.copy(), b.copy()], 1)
     with pytest.raises(ValueError, match="weight has 6 values; wanted 9"):
-        step.gradient(x, probs, np.zeros(4, np.float32), weight[:2].copy(), b, 1)
+        fvsbn_gradient([weight, b], x, probs, scale, [weight[:2].copy(), b.copy()], 1)

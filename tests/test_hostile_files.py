@@ -17,7 +17,7 @@ import oracle
 from conftest import SMALL, Case, build_case
 from model_file import Header, file_of, join, split
 
-FLOATS = {"W": (3, 5), "c": (3,), "V": (5, 3), "b": (5,)}
+FLOATS = {"W": (5, 3), "c": (3,), "V": (5, 3), "b": (5,)}
 CONFIG = oracle.nade_config(5, 3)
 
 

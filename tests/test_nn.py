@@ -84,7 +84,7 @@ def test_nade_is_its_formula(name):
         z = row if module.order is None else row[list(module.order)]
         want = 0.0
         for i in range(len(z)):
-            h = 1 / (1 + np.exp(-(c + W[:, :i] @ z[:i])))
+            h = 1 / (1 + np.exp(-(c + z[:i] @ W[:i])))
             want += bernoulli(b[i] + V[i] @ h, z[i])
         assert got == pytest.approx(want, abs=1e-12)
 

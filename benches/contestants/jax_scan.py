@@ -92,7 +92,7 @@ def score_fvsbn(weights: Any, x: Any) -> Any:
 
 def prepare_nade(tensors: dict[str, Any]) -> Any:
     """A hidden unit is 1 / (1 + e^−a), and a one multiplies e^−a by e^−w: three times as fast as a sigmoid of a."""
-    return {"odds": jnp.exp(-tensors["c"]), "factors": jnp.exp(-tensors["W"].T), "V": tensors["V"], "b": tensors["b"]}
+    return {"odds": jnp.exp(-tensors["c"]), "factors": jnp.exp(-tensors["W"]), "V": tensors["V"], "b": tensors["b"]}
 
 
 def _walk_nade(weights: Any, thresholds: Any) -> Any:

@@ -30,7 +30,7 @@ class NumbaEvents(Contestant):
         if module.kind == "FVSBN":
             self._weights = (np.ascontiguousarray(tensors["weight"].T), tensors["bias"])
         else:
-            self._weights = (np.ascontiguousarray(tensors["W"].T), tensors["c"], tensors["V"], tensors["b"])
+            self._weights = (tensors["W"], tensors["c"], tensors["V"], tensors["b"])
         self._n_dims = module.n_dims
         self._seed = 0
 

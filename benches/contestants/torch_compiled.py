@@ -115,7 +115,7 @@ class NadeWalk:
         tensors = module.tensors()
         self._odds = (-tensors["c"]).exp()
         self._b = tensors["b"][:, None]
-        factors, v = (-tensors["W"].T).exp().contiguous(), tensors["V"].contiguous()
+        factors, v = (-tensors["W"]).exp(), tensors["V"]
         self._blocks = list(zip(factors.split(NADE_BLOCK), v.split(NADE_BLOCK), strict=True))
         self._block = torch.compile(self._steps, dynamic=False)
 

@@ -1,12 +1,23 @@
 """Types of the Rust core; checked against it by stubtest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK_LEN", "MAX_BLOCK_LEN", "MAX_THREADS", "FormatError", "FvsbnStep", "Model", "NadeStep", "isa"]
+__all__ = [
+    "BLOCK_LEN",
+    "MAX_BLOCK_LEN",
+    "MAX_THREADS",
+    "FormatError",
+    "Model",
+    "fvsbn_gradient",
+    "fvsbn_score",
+    "isa",
+    "nade_gradient",
+    "nade_score",
+]
 
 BLOCK_LEN: int
 MAX_BLOCK_LEN: int
@@ -83,40 +94,34 @@ class Model:
         self, blob: bytes, first: int, x: NDArray[np.uint8], threads: int, progress: Callable[[int], Any] | None
     ) -> None: ...
 
-@final
-class FvsbnStep:
-    def __new__(cls, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> FvsbnStep: ...
-    def score(
-        self, x: NDArray[np.uint8], log_prob: NDArray[np.float64], probs: NDArray[np.float32], threads: int
-    ) -> None: ...
-    def gradient(
-        self,
-        x: NDArray[np.uint8],
-        probs: NDArray[np.float32],
-        scale: NDArray[np.float32],
-        weight: NDArray[np.float32],
-        bias: NDArray[np.float32],
-        threads: int,
-    ) -> None: ...
-
-@final
-class NadeStep:
-    def __new__(
-        cls, w: NDArray[np.float32], c: NDArray[np.float32], v: NDArray[np.float32], b: NDArray[np.float32]
-    ) -> NadeStep: ...
-    def score(
-        self, x: NDArray[np.uint8], log_prob: NDArray[np.float64], probs: NDArray[np.float32], threads: int
-    ) -> None: ...
-    def gradient(
-        self,
-        x: NDArray[np.uint8],
-        probs: NDArray[np.float32],
-        scale: NDArray[np.float32],
-        w: NDArray[np.float32],
-        c: NDArray[np.float32],
-        v: NDArray[np.float32],
-        b: NDArray[np.float32],
-        threads: int,
-    ) -> None: ...
-
+def fvsbn_score(
+    weights: Sequence[NDArray[np.float32]],
+    x: NDArray[np.uint8],
+    log_prob: NDArray[np.float64],
+    probs: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def fvsbn_gradient(
+    weights: Sequence[NDArray[np.float32]],
+    x: NDArray[np.uint8],
+    probs: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    gradients: Sequence[NDArray[np.float32]],
+    threads: int,
+) -> None: ...
+def nade_score(
+    weights: Sequence[NDArray[np.float32]],
+    x: NDArray[np.uint8],
+    log_prob: NDArray[np.float64],
+    probs: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def nade_gradient(
+    weights: Sequence[NDArray[np.float32]],
+    x: NDArray[np.uint8],
+    probs: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    gradients: Sequence[NDArray[np.float32]],
+    threads: int,
+) -> None: ...
 def isa() -> str: ...

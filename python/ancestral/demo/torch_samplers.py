@@ -70,18 +70,17 @@ def sample_fvsbn(module: FVSBN, n: int, generator: torch.Generator | None = None
 
 @torch.inference_mode()
 def sample_nade(module: NADE, n: int, generator: torch.Generator | None = None) -> Tensor:
-    """Keep the activation c + W[:, :i] z_{<i} of the hidden units: O(n_dims n_hidden) a sample.
+    """Keep the activation c + z_{<i} W[:i] of the hidden units: O(n_dims n_hidden) a sample.
 
     A value of 0 leaves it as it is. With many samples it pays to update those with a 1 only, and to keep
     sigmoid(activation) of the others.
     """
     tensors, n_dims = module.tensors(), module.n_dims
-    columns = tensors["W"].T.contiguous()
     thresholds = _uniforms(module, n, generator).logit_().sub_(tensors["b"][:, None])
     activation = tensors["c"].repeat(n, 1)
     hidden = activation.sigmoid()
     logit, z = torch.empty(n), torch.empty(n_dims, n)
-    steps = zip(z.unbind(), columns.unbind(), tensors["V"].unbind(), thresholds.unbind(), strict=True)
+    steps = zip(z.unbind(), tensors["W"].unbind(), tensors["V"].unbind(), thresholds.unbind(), strict=True)
     for z_i, w_i, v_i, threshold in steps:
         torch.mv(hidden, v_i, out=logit)
         torch.gt(logit, threshold, out=z_i)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+
+class Core(NamedTuple):
+    """The core's functions for one kind of model."""
+
+    score: Callable[..., None]
+    gradient: Callable[..., None]
 
 
 def takes(*tensors: Tensor) -> bool:
@@ -43,26 +51,23 @@ def _core_threads() -> int:
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
-def log_prob(z: Tensor, step: Any, *weights: Tensor) -> Tensor:
-    """log p of bits z (n, n_dims) in the order of the steps, in nats: (n,), differentiable in the weights.
-
-    `step` is the core's class for one step of training, made from the weights.
-    """
-    total: Tensor = _LogProb.apply(z, step, *weights)
+def log_prob(z: Tensor, core: Core, *weights: Tensor) -> Tensor:
+    """log p of bits z (n, n_dims) in the order of the steps, in nats: (n,), differentiable in the weights."""
+    total: Tensor = _LogProb.apply(z, core, *weights)
     return total
 
 
 class _LogProb(torch.autograd.Function):
-    """Keeps p(z_i = 1 | z_<i): memory O(n n_dims + weights) between the passes, and some megabytes more within them."""
+    """Keeps the weights and p(z_i = 1 | z_<i): memory O(n n_dims) between the passes, some megabytes within them."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, step: Any, *weights: Tensor) -> Tensor:
-        ctx.shapes = [weight.shape for weight in weights]
-        ctx.step = step(*(np.ascontiguousarray(weight.detach().numpy()) for weight in weights))
+    def forward(ctx: Any, z: Tensor, core: Core, *weights: Tensor) -> Tensor:
+        ctx.core = core
+        ctx.save_for_backward(*weights)
         ctx.bits = np.ascontiguousarray(z.detach().to(torch.uint8).numpy())
         log_prob, ctx.probs = np.empty(len(z)), np.empty(z.shape, np.float32)
-        ctx.step.score(ctx.bits, log_prob, ctx.probs, _core_threads())
-        return torch.from_numpy(log_prob).to(weights[0].dtype)
+        core.score(_arrays(weights), ctx.bits, log_prob, ctx.probs, _core_threads())
+        return torch.from_numpy(log_prob.astype(np.float32))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -71,7 +76,12 @@ class _LogProb(torch.autograd.Function):
                 "the core has no gradients of gradients: create_graph=True is not supported "
                 '(FVSBN has them with backend="torch")'
             )
+        weights = _arrays(ctx.saved_tensors)
         scale = np.ascontiguousarray(grad.detach().numpy())
-        gradients = [np.empty(shape, np.float32) for shape in ctx.shapes]
-        ctx.step.gradient(ctx.bits, ctx.probs, scale, *gradients, _core_threads())
+        gradients = [np.empty(weight.shape, np.float32) for weight in weights]
+        ctx.core.gradient(weights, ctx.bits, ctx.probs, scale, gradients, _core_threads())
         return None, None, *map(torch.from_numpy, gradients)
+
+
+def _arrays(weights: Sequence[Tensor]) -> list[NDArray[np.float32]]:
+    return [np.ascontiguousarray(weight.detach().numpy()) for weight in weights]

@@ -12,6 +12,8 @@ from ancestral.nn import _core_step
 from ancestral.nn._base import exported
 from ancestral.nn._ordered import OrderedBits
 
+_CORE = _core_step.Core(_core.fvsbn_score, _core.fvsbn_gradient)
+
 
 class FVSBN(OrderedBits):
     """Fully visible sigmoid belief network, a model of vectors of bits.
@@ -78,7 +80,7 @@ class FVSBN(OrderedBits):
         return f"{self.n_dims}" + ("" if self.order is None else ", order=...")
 
     def _core_log_prob(self, z: Tensor) -> Tensor:
-        total: Tensor = _core_step.log_prob(z, _core.FvsbnStep, self.weight, self.bias)
+        total: Tensor = _core_step.log_prob(z, _CORE, self.weight, self.bias)
         return total
 
     def _step_logits(self, z: Tensor) -> Tensor:

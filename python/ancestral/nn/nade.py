@@ -17,15 +17,18 @@ from ancestral.nn._ordered import OrderedBits
 # chunks. On a CPU, with 784 dimensions and 500 hidden units, 4 to 16 are equally fast, 32 is slower.
 CHUNK = 8
 
+_CORE = _core_step.Core(_core.nade_score, _core.nade_gradient)
+
 
 class NADE(OrderedBits):
     """Neural autoregressive distribution estimator, a model of vectors of bits.
 
     With z = x[:, order],
 
-        h_i = sigmoid(c + W[:, :i] z_<i),    p(z_i = 1 | z_<i) = sigmoid(b_i + V_i . h_i),
+        h_i = sigmoid(c + z_<i W[:i]),    p(z_i = 1 | z_<i) = sigmoid(b_i + V_i . h_i),
 
-    and since W[:, :i] z_<i is a running sum, all conditionals cost O(n_dims n_hidden).
+    and since z_<i W[:i] is a running sum, all conditionals cost O(n_dims n_hidden). Row i of W (n_dims, n_hidden)
+    is what bit i adds to the hidden units, column i of the paper's matrix; row i of V (n_dims, n_hidden) reads them.
 
     Parameters
     ----------
@@ -75,7 +78,7 @@ class NADE(OrderedBits):
         super().__init__(n_dims, order, backend)
         self.n_hidden = as_size(n_hidden, "n_hidden")
         # Uniform within 1/sqrt(fan-in), as nn.Linear: activations start where the sigmoid is steep.
-        self.W = nn.Parameter(_uniform(self.n_hidden, self.n_dims))
+        self.W = nn.Parameter(_uniform(self.n_hidden, self.n_dims).T.contiguous())
         self.c = nn.Parameter(torch.zeros(self.n_hidden))
         self.V = nn.Parameter(_uniform(self.n_dims, self.n_hidden))
         self.b = nn.Parameter(torch.zeros(self.n_dims))
@@ -91,7 +94,7 @@ class NADE(OrderedBits):
         return f"{self.n_dims}, n_hidden={self.n_hidden}" + ("" if self.order is None else ", order=...")
 
     def _core_log_prob(self, z: Tensor) -> Tensor:
-        total: Tensor = _core_step.log_prob(z, _core.NadeStep, self.W, self.c, self.V, self.b)
+        total: Tensor = _core_step.log_prob(z, _CORE, self.W, self.c, self.V, self.b)
         return total
 
     def _step_logits(self, z: Tensor) -> Tensor:
@@ -105,53 +108,52 @@ def _uniform(rows: int, columns: int) -> Tensor:
 
 
 class _ChunkedLogits(torch.autograd.Function):
-    """V_i . sigmoid(c + W[:, :i] z_<i) for all steps i, a chunk of steps at a time.
+    """V_i . sigmoid(c + z_<i W[:i]) for all steps i, a chunk of steps at a time.
 
-    `a` (n, n_hidden) holds c + W z of all steps before the chunk. Forward carries it up, backward starts
+    `a` (n, n_hidden) holds c + z W of all steps before the chunk. Forward carries it up, backward starts
     from its last value, takes chunk by chunk off again and computes h anew: only z, the parameters
     and `a` are kept. Under plain autograd every h would be: n x n_dims x n_hidden numbers.
     """
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, W: Tensor, c: Tensor, V: Tensor, chunk: int) -> Tensor:
-        Wt = W.T.contiguous()
         a = c.expand(z.shape[0], -1)
         logits = torch.empty_like(z)
         for start in range(0, z.shape[1], chunk):
             part = slice(start, start + chunk)
-            _, h = _hidden(a, z[:, part], Wt[part])
+            _, h = _hidden(a, z[:, part], W[part])
             logits[:, part] = torch.bmm(h, V[part].unsqueeze(2)).squeeze(2).T
-            a = a + z[:, part] @ Wt[part]
-        ctx.save_for_backward(z, Wt, V, a)
+            a = a + z[:, part] @ W[part]
+        ctx.save_for_backward(z, W, V, a)
         ctx.chunk = chunk
         return logits
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        z, Wt, V, a = ctx.saved_tensors
-        grad_Wt, grad_V = torch.empty_like(Wt), torch.empty_like(V)
+        z, W, V, a = ctx.saved_tensors
+        grad_W, grad_V = torch.empty_like(W), torch.empty_like(V)
         # Of the activations at the start of the chunk, from all steps behind it.
         grad_a = torch.zeros_like(a)
         starts = range(0, z.shape[1], ctx.chunk)
         for start in reversed(starts):
             part = slice(start, start + ctx.chunk)
-            a = a - z[:, part] @ Wt[part]
-            before, h = _hidden(a, z[:, part], Wt[part])
+            a = a - z[:, part] @ W[part]
+            before, h = _hidden(a, z[:, part], W[part])
             g = grad[:, part].T.contiguous()  # (steps, n)
             grad_V[part] = torch.bmm(g.unsqueeze(1), h).squeeze(1)
             grad_h = g.unsqueeze(2) * V[part].unsqueeze(1)
             grad_pre = torch.ops.aten.sigmoid_backward(grad_h, h)
             # z_j reaches the later steps of its own chunk one by one, and those behind it by grad_a.
-            grad_Wt[part] = before.flatten(0, 1).T @ grad_pre.flatten(0, 1) + z[:, part].T @ grad_a
+            grad_W[part] = before.flatten(0, 1).T @ grad_pre.flatten(0, 1) + z[:, part].T @ grad_a
             grad_a = grad_a + grad_pre.sum(0)
-        return None, grad_Wt.T, grad_a.sum(0), grad_V, None
+        return None, grad_W, grad_a.sum(0), grad_V, None
 
 
-def _hidden(a: Tensor, z: Tensor, Wt: Tensor) -> tuple[Tensor, Tensor]:
+def _hidden(a: Tensor, z: Tensor, W: Tensor) -> tuple[Tensor, Tensor]:
     """For each step of a chunk, the bits (steps, n, steps) of the chunk before it, zero from it on, and
     h (steps, n, n_hidden)."""
     steps = z.shape[1]
     mask = torch.ones(steps, steps, dtype=z.dtype, device=z.device).tril(-1)
     before = mask.unsqueeze(1) * z
-    return before, (before @ Wt).add_(a).sigmoid_()
+    return before, (before @ W).add_(a).sigmoid_()

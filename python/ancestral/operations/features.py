@@ -32,7 +32,7 @@ class Features(Handle):
     ) -> NDArray[np.float32]:
         """The model's hidden units for each row of x, float32.
 
-        - NADE: h = σ(c + W x) after the last dimension, (n, n_hidden); with `step`, after the first `step` dimensions
+        - NADE: h = σ(c + x W) after the last dimension, (n, n_hidden); with `step`, after the first `step` dimensions
           in the model's order: what p(x_step | x_<step) is computed from.
         - PixelCNN: the last layer before the logits, after its ReLU: (n, n_head, height, width). Channel j of N at a
           pixel knows the pixels before it, and the channels before ⌊j C / N⌋ of its own C.

@@ -37,7 +37,7 @@ fn fvsbn(n_dims: usize) -> Box<dyn Model> {
 
 fn nade(n_dims: usize, n_hidden: usize) -> Box<dyn Model> {
     let shapes =
-        [("W", vec![n_hidden, n_dims]), ("c", vec![n_hidden]), ("V", vec![n_dims, n_hidden]), ("b", vec![n_dims])]
+        [("W", vec![n_dims, n_hidden]), ("c", vec![n_hidden]), ("V", vec![n_dims, n_hidden]), ("b", vec![n_dims])]
             .map(|(name, shape)| (name.to_owned(), shape));
     let config = serde_json::json!({"n_dims": n_dims, "n_hidden": n_hidden, "order": null});
     build("NADE", config, &shapes, "b")

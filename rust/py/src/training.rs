@@ -1,4 +1,5 @@
-//! `ancestral._core.FvsbnStep` and `NadeStep`: the likelihood and its gradient, for one step of training.
+//! `ancestral._core.fvsbn_score`, `fvsbn_gradient`, `nade_score` and `nade_gradient`: the likelihood and its gradient, for one step
+//! of training, from the weights where they are.
 
 use std::num::NonZero;
 
@@ -6,6 +7,7 @@ use ancestral_core::{
     block::Outputs,
     driver::{Driver, Score},
     engine::Batch,
+    error::Error,
     model::Model,
     models::{Fvsbn, Nade, fvsbn, gradient::Scored, nade},
 };
@@ -20,17 +22,17 @@ use crate::{
 /// An array that is read.
 type Read<'py, T> = PyReadonlyArrayDyn<'py, T>;
 /// An array that is filled.
-type Write<'a, 'py, T> = &'a Bound<'py, PyArrayDyn<T>>;
+type Write<'py, T> = Bound<'py, PyArrayDyn<T>>;
 
 /// Fills `log_prob` (n) and `probs` (n, `n_dims`) for the rows of `x`.
-fn score(
+fn score<M: Model>(
     py: Python<'_>,
-    model: &dyn Model,
+    model: impl Send + FnOnce() -> Result<M, Error>,
     x: &Read<'_, u8>,
-    log_prob: Write<'_, '_, f64>,
-    probs: Write<'_, '_, f32>,
+    (log_prob, probs): (&Write<'_, f64>, &Write<'_, f32>),
     threads: usize,
 ) -> PyResult<()> {
+    let model = py.detach(model).map_err(raise)?;
     let n_dims = model.event().n_dims();
     let n = log_prob.len();
     let x = slice("x", x, n * n_dims)?;
@@ -41,7 +43,7 @@ fn score(
         ..Outputs::default()
     };
     let score = py.detach(|| Score::new(model.event(), x)).map_err(raise)?;
-    walk(py, model, Batch { n, driver: Driver::Score(&score), n_steps: None, block_len: None, outputs, threads }, None)
+    walk(py, &model, Batch { n, driver: Driver::Score(&score), n_steps: None, block_len: None, outputs, threads }, None)
 }
 
 /// What the gradient is taken of: as many rows as `scale` has values.
@@ -64,114 +66,99 @@ fn at_least_one(threads: usize) -> NonZero<usize> {
     NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN)
 }
 
-/// The weights of one step of an FVSBN.
-#[pyclass(frozen, module = "ancestral._core")]
-pub struct FvsbnStep {
-    fvsbn: Fvsbn,
+/// An FVSBN's weight (`n_dims`, `n_dims`), of which the strict lower triangle counts, and bias (`n_dims`).
+fn fvsbn_weights<'a>([weight, bias]: &'a [Read<'_, f32>; 2]) -> PyResult<[&'a [f32]; 2]> {
+    let size = bias.len().checked_mul(bias.len()).filter(|size| *size > 0);
+    let size = size.ok_or_else(|| PyValueError::new_err("bias is empty"))?;
+    Ok([slice("weight", weight, size)?, slice("bias", bias, bias.len())?])
 }
 
-#[pymethods]
-impl FvsbnStep {
-    /// From weight (`n_dims`, `n_dims`), of which the strict lower triangle counts, and bias (`n_dims`).
-    #[new]
-    fn new(py: Python<'_>, weight: Read<'_, f32>, bias: Read<'_, f32>) -> PyResult<Self> {
-        let size = bias.len().checked_mul(bias.len()).filter(|size| *size > 0);
-        let wanted = size.ok_or_else(|| PyValueError::new_err("bias is empty"))?;
-        let weights = [slice("weight", &weight, wanted)?, slice("bias", &bias, bias.len())?];
-        Ok(Self { fvsbn: py.detach(|| Fvsbn::in_training(weights)).map_err(raise)? })
-    }
-
-    /// Fills `log_prob` (n) and `probs` (n, `n_dims`) for the rows of `x`.
-    fn score(
-        &self,
-        py: Python<'_>,
-        x: Read<'_, u8>,
-        log_prob: Write<'_, '_, f64>,
-        probs: Write<'_, '_, f32>,
-        threads: usize,
-    ) -> PyResult<()> {
-        score(py, &self.fvsbn, &x, log_prob, probs, threads)
-    }
-
-    /// Fills the gradient of Σ scale · log p for rows `x` whose `probs` are those of `score`.
-    #[expect(clippy::too_many_arguments, reason = "three of the samples, two of the weights")]
-    fn gradient(
-        &self,
-        py: Python<'_>,
-        x: Read<'_, u8>,
-        probs: Read<'_, f32>,
-        scale: Read<'_, f32>,
-        weight: Write<'_, '_, f32>,
-        bias: Write<'_, '_, f32>,
-        threads: usize,
-    ) -> PyResult<()> {
-        let n_dims = self.fvsbn.event().n_dims();
-        let scored = scored(n_dims, &x, &probs, &scale)?;
-        let (mut weight, mut bias) = (writable("weight", weight)?, writable("bias", bias)?);
-        let out = fvsbn::gradient::Gradient {
-            weight: slice_mut("weight", &mut weight, n_dims * n_dims)?,
-            bias: slice_mut("bias", &mut bias, n_dims)?,
-        };
-        let threads = at_least_one(threads);
-        interruptible(py, None, |go_on| fvsbn::gradient::gradient(scored, out, threads, &mut || go_on(0)))
-    }
+/// Fills `log_prob` (n) and `probs` (n, `n_dims`) for the rows of `x`.
+#[pyfunction]
+pub fn fvsbn_score(
+    py: Python<'_>,
+    weights: [Read<'_, f32>; 2],
+    x: Read<'_, u8>,
+    log_prob: Write<'_, f64>,
+    probs: Write<'_, f32>,
+    threads: usize,
+) -> PyResult<()> {
+    let weights = fvsbn_weights(&weights)?;
+    score(py, || Fvsbn::in_training(weights), &x, (&log_prob, &probs), threads)
 }
 
-/// The weights of one step of a NADE.
-#[pyclass(frozen, module = "ancestral._core")]
-pub struct NadeStep {
-    nade: Nade,
+/// Fills `gradients`, shaped as the weights, with the gradient of Σ scale · log p for rows `x` whose `probs` are those of
+/// `fvsbn_score`.
+#[pyfunction]
+pub fn fvsbn_gradient(
+    py: Python<'_>,
+    weights: [Read<'_, f32>; 2],
+    x: Read<'_, u8>,
+    probs: Read<'_, f32>,
+    scale: Read<'_, f32>,
+    gradients: [Write<'_, f32>; 2],
+    threads: usize,
+) -> PyResult<()> {
+    let [weight, bias] = fvsbn_weights(&weights)?.map(<[f32]>::len);
+    let scored = scored(bias, &x, &probs, &scale)?;
+    let [mut out_weight, mut out_bias] = [writable("weight", &gradients[0])?, writable("bias", &gradients[1])?];
+    let out = fvsbn::gradient::Gradient {
+        weight: slice_mut("weight", &mut out_weight, weight)?,
+        bias: slice_mut("bias", &mut out_bias, bias)?,
+    };
+    let threads = at_least_one(threads);
+    interruptible(py, None, |go_on| fvsbn::gradient::gradient(scored, out, threads, &mut || go_on(0)))
 }
 
-#[pymethods]
-impl NadeStep {
-    /// From W (`n_hidden`, `n_dims`), c (`n_hidden`), V (`n_dims`, `n_hidden`) and b (`n_dims`).
-    #[new]
-    fn new(py: Python<'_>, w: Read<'_, f32>, c: Read<'_, f32>, v: Read<'_, f32>, b: Read<'_, f32>) -> PyResult<Self> {
-        let size = b.len().checked_mul(c.len()).filter(|size| *size > 0);
-        let wanted = size.ok_or_else(|| PyValueError::new_err("c or b is empty"))?;
-        let weights =
-            [slice("w", &w, wanted)?, slice("c", &c, c.len())?, slice("v", &v, wanted)?, slice("b", &b, b.len())?];
-        Ok(Self { nade: py.detach(|| Nade::in_training(weights)).map_err(raise)? })
-    }
+/// A NADE's W (`n_dims`, `n_hidden`), c (`n_hidden`), V (`n_dims`, `n_hidden`) and b (`n_dims`).
+fn nade_weights<'a>([w, c, v, b]: &'a [Read<'_, f32>; 4]) -> PyResult<nade::Weights<'a>> {
+    let size = b.len().checked_mul(c.len()).filter(|size| *size > 0);
+    let size = size.ok_or_else(|| PyValueError::new_err("c or b is empty"))?;
+    Ok(nade::Weights {
+        w: slice("w", w, size)?,
+        c: slice("c", c, c.len())?,
+        v: slice("v", v, size)?,
+        b: slice("b", b, b.len())?,
+    })
+}
 
-    /// Fills `log_prob` (n) and `probs` (n, `n_dims`) for the rows of `x`.
-    fn score(
-        &self,
-        py: Python<'_>,
-        x: Read<'_, u8>,
-        log_prob: Write<'_, '_, f64>,
-        probs: Write<'_, '_, f32>,
-        threads: usize,
-    ) -> PyResult<()> {
-        score(py, &self.nade, &x, log_prob, probs, threads)
-    }
+/// Fills `log_prob` (n) and `probs` (n, `n_dims`) for the rows of `x`.
+#[pyfunction]
+pub fn nade_score(
+    py: Python<'_>,
+    weights: [Read<'_, f32>; 4],
+    x: Read<'_, u8>,
+    log_prob: Write<'_, f64>,
+    probs: Write<'_, f32>,
+    threads: usize,
+) -> PyResult<()> {
+    let weights = nade_weights(&weights)?;
+    score(py, || Nade::in_training(weights), &x, (&log_prob, &probs), threads)
+}
 
-    /// Fills the gradient of Σ scale · log p for rows `x` whose `probs` are those of `score`.
-    #[expect(clippy::too_many_arguments, reason = "three of the samples, four of the weights")]
-    fn gradient(
-        &self,
-        py: Python<'_>,
-        x: Read<'_, u8>,
-        probs: Read<'_, f32>,
-        scale: Read<'_, f32>,
-        w: Write<'_, '_, f32>,
-        c: Write<'_, '_, f32>,
-        v: Write<'_, '_, f32>,
-        b: Write<'_, '_, f32>,
-        threads: usize,
-    ) -> PyResult<()> {
-        let (n_dims, n_hidden) = (self.nade.event().n_dims(), self.nade.n_hidden());
-        let scored = scored(n_dims, &x, &probs, &scale)?;
-        let (mut w, mut c) = (writable("w", w)?, writable("c", c)?);
-        let (mut v, mut b) = (writable("v", v)?, writable("b", b)?);
-        let out = nade::gradient::Gradient {
-            w: slice_mut("w", &mut w, n_dims * n_hidden)?,
-            c: slice_mut("c", &mut c, n_hidden)?,
-            v: slice_mut("v", &mut v, n_dims * n_hidden)?,
-            b: slice_mut("b", &mut b, n_dims)?,
-        };
-        let threads = at_least_one(threads);
-        interruptible(py, None, |go_on| nade::gradient::gradient(&self.nade, scored, out, threads, &mut || go_on(0)))
-    }
+/// Fills `gradients`, shaped as the weights, with the gradient of Σ scale · log p for rows `x` whose `probs` are those of
+/// `nade_score`.
+#[pyfunction]
+pub fn nade_gradient(
+    py: Python<'_>,
+    weights: [Read<'_, f32>; 4],
+    x: Read<'_, u8>,
+    probs: Read<'_, f32>,
+    scale: Read<'_, f32>,
+    gradients: [Write<'_, f32>; 4],
+    threads: usize,
+) -> PyResult<()> {
+    let weights = nade_weights(&weights)?;
+    let scored = scored(weights.b.len(), &x, &probs, &scale)?;
+    let [w, c, v, b] = &gradients;
+    let (mut w, mut c) = (writable("w", w)?, writable("c", c)?);
+    let (mut v, mut b) = (writable("v", v)?, writable("b", b)?);
+    let out = nade::gradient::Gradient {
+        w: slice_mut("w", &mut w, weights.w.len())?,
+        c: slice_mut("c", &mut c, weights.c.len())?,
+        v: slice_mut("v", &mut v, weights.v.len())?,
+        b: slice_mut("b", &mut b, weights.b.len())?,
+    };
+    let threads = at_least_one(threads);
+    interruptible(py, None, |go_on| nade::gradient::gradient(weights, scored, out, threads, &mut || go_on(0)))
 }

@@ -157,7 +157,7 @@ fn fvsbn(rng: &mut Rng) -> Parts {
 fn nade(rng: &mut Rng) -> Parts {
     let (n, hidden) = (rng.usize(1..40), rng.usize(1..40));
     let config = json!({"n_dims": n, "n_hidden": hidden, "order": order(rng, n)});
-    let shapes = [("W", vec![hidden, n]), ("c", vec![hidden]), ("V", vec![n, hidden]), ("b", vec![n])];
+    let shapes = [("W", vec![n, hidden]), ("c", vec![hidden]), ("V", vec![n, hidden]), ("b", vec![n])];
     ("NADE", config, shapes.map(|(name, shape)| (name.to_owned(), shape)).into())
 }
 

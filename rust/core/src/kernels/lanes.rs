@@ -92,6 +92,9 @@ pub trait Lanes: Copy {
     fn sum(self, a: Self::F) -> f32;
     /// Lane r of the first eight: `sum` of a\[r\], to the same bits, since the eight share their shuffles; then zeros.
     fn sum8(self, a: [Self::F; 8]) -> Self::F;
+    /// Has these values brought near, where they will be read soon and the processor cannot know.
+    #[inline(always)]
+    fn prefetch(self, _values: &[f32]) {}
     /// Lane l of all becomes the l-th.
     #[inline(always)]
     fn transpose(self, a: &mut [Self::F; LANES]) {
@@ -141,4 +144,22 @@ pub trait Lanes: Copy {
     fn bits(self, a: Self::F) -> Self::U;
     /// The float of these bits.
     fn float(self, a: Self::U) -> Self::F;
+}
+
+/// Reads packs.
+#[inline(always)]
+pub fn load_packs<L: Lanes, const P: usize>(l: L, packs: &[Pack; P]) -> [L::F; P] {
+    let mut out = [l.splat(0.0); P];
+    for (out, pack) in out.iter_mut().zip(packs) {
+        *out = l.load(pack);
+    }
+    out
+}
+
+/// Writes packs.
+#[inline(always)]
+pub fn store_packs<L: Lanes, const P: usize>(l: L, packs: &mut [Pack; P], values: [L::F; P]) {
+    for (pack, value) in packs.iter_mut().zip(values) {
+        l.store(pack, value);
+    }
 }

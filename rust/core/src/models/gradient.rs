@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     error::Error,
-    kernels::{LANES, Lanes, Pack},
+    kernels::{Lanes, Pack},
     threads,
 };
 
@@ -67,28 +67,6 @@ pub(super) fn share<T: Send>(
     };
     threads::share(n_threads, own, || all(&mut || !stop.load(Ordering::Relaxed)));
     if stop.into_inner() { Err(Error::Interrupted) } else { Ok(()) }
-}
-
-/// Writes the columns of rows of packs into the rows of `out`, `len` values each, from value `from` on.
-#[inline(always)]
-pub(super) fn write_columns<L: Lanes, const P: usize>(
-    l: L,
-    rows: &[[Pack; P]],
-    out: &mut [f32],
-    len: usize,
-    from: usize,
-) {
-    let end = len.min(from + rows.len());
-    for first in (from..end).step_by(LANES) {
-        for (p, out) in out.chunks_mut(LANES * len).enumerate() {
-            let mut square = [l.splat(0.0); LANES];
-            square.iter_mut().zip(&rows[first - from..]).for_each(|(x, row)| *x = l.load(&row[p]));
-            l.transpose(&mut square);
-            for (column, out) in square.into_iter().zip(out.chunks_exact_mut(len)) {
-                write(l, column, &mut out[first..end]);
-            }
-        }
-    }
 }
 
 /// Writes the first sixteen of `out`, or as many as it has.

@@ -10,7 +10,7 @@ use std::num::NonZero;
 use crate::{
     error::Error,
     kernels::{Isa, Kernel, LANES, Lanes, Pack, flat_mut},
-    models::gradient::{Scored, share, write_columns},
+    models::gradient::{Scored, share, write},
 };
 
 /// Outputs of a task, and inputs that it takes at a time: a bit of a word for each.
@@ -116,5 +116,21 @@ impl Kernel for Outputs<'_> {
 fn add<L: Lanes>(l: L, sums: &mut [Pack; PACKS], values: [L::F; PACKS]) {
     for (sum, value) in sums.iter_mut().zip(values) {
         l.store(sum, l.add(l.load(sum), value));
+    }
+}
+
+/// Writes the columns of rows of packs into the rows of `out`, `len` values each, from value `from` on.
+#[inline(always)]
+fn write_columns<L: Lanes, const P: usize>(l: L, rows: &[[Pack; P]], out: &mut [f32], len: usize, from: usize) {
+    let end = len.min(from + rows.len());
+    for first in (from..end).step_by(LANES) {
+        for (p, out) in out.chunks_mut(LANES * len).enumerate() {
+            let mut square = [l.splat(0.0); LANES];
+            square.iter_mut().zip(&rows[first - from..]).for_each(|(x, row)| *x = l.load(&row[p]));
+            l.transpose(&mut square);
+            for (column, out) in square.into_iter().zip(out.chunks_exact_mut(len)) {
+                write(l, column, &mut out[first..end]);
+            }
+        }
     }
 }

@@ -3,27 +3,11 @@
 //! A row is one chain of fused multiply-adds over the packs, and then [`Lanes::sum8`]: neither the rows beside it nor whether
 //! h was read or computed changes a bit.
 
-use super::hidden::{Units, unit};
-use crate::kernels::{LANES, Lanes, Pack, to_pack};
-
-/// Rows of V that stand side by side in memory.
-pub const TILE: usize = 8;
-
-/// Copies rows of `len` values into tiles: pack p of a tile holds pack p of each of its rows. Rows are filled up with zeros, and
-/// so is the last tile.
-pub fn tiles(rows: &[f32], len: usize) -> Vec<[Pack; TILE]> {
-    let mut tiles = Vec::with_capacity((rows.len() / len).div_ceil(TILE) * len.div_ceil(LANES));
-    for rows in rows.chunks(TILE * len) {
-        for at in (0..len).step_by(LANES) {
-            let mut tile = [Pack::ZERO; TILE];
-            for (pack, row) in tile.iter_mut().zip(rows.chunks_exact(len)) {
-                *pack = to_pack(&row[at..]);
-            }
-            tiles.push(tile);
-        }
-    }
-    tiles
-}
+use super::{
+    hidden::{Units, unit},
+    strips::{Strip, TILE},
+};
+use crate::kernels::{Lanes, Pack};
 
 /// V_i · h for `rows` rows of a tile from `first` on, in the lanes from 0 on. With `factors` given, h is that after a one.
 #[inline(always)]
@@ -94,4 +78,34 @@ pub fn dots_of_two<L: Lanes>(l: L, tile: &[[Pack; TILE]], a: &[Pack], b: &[Pack]
         }
     }
     [l.sum8(sums[0]), l.sum8(sums[1])]
+}
+
+/// V_i · h for `N` rows of a strip from `first` on, in the lanes from 0 on; `after_one` has a bit for every row that follows a one,
+/// and odds stay safe.
+#[inline(always)]
+pub fn dots_of_given<L: Lanes, const N: usize>(
+    l: L,
+    strip: Strip<'_>,
+    first: usize,
+    after_one: u32,
+    units: &mut Units<'_>,
+) -> L::F {
+    let after_one = after_one >> first & ((1 << N) - 1);
+    let ones: [_; N] = std::array::from_fn(|r| strip.one_before(first + r).factors);
+    let mut sums = [l.splat(0.0); TILE];
+    for (pack, (v, (e, h))) in strip.v.iter().zip(units.state.iter_mut().zip(&mut *units.h)).enumerate() {
+        let (mut odds, mut unit) = (l.load(e), l.load(h));
+        for r in 0..N {
+            if after_one >> r & 1 == 1 {
+                odds = l.mul(odds, l.load(&ones[r][pack]));
+                unit = self::unit(l, odds);
+            }
+            sums[r] = l.fma(l.load(&v[first + r]), unit, sums[r]);
+        }
+        if after_one != 0 {
+            l.store(e, odds);
+            l.store(h, unit);
+        }
+    }
+    l.sum8(sums)
 }

@@ -1,27 +1,38 @@
 //! The hidden units as features: what NADE has seen of a sample.
 
-use super::Nade;
+use super::{
+    hidden::{Hidden, SAFE},
+    strips::{Strips, TILE},
+};
 use crate::kernels::{Kernel, LANES, Lanes, Pack};
 
 /// Writes h after the last of these values.
 pub struct Features<'a> {
-    pub model: &'a Nade,
+    pub hidden: &'a Hidden<'a>,
+    /// Without them the units are taken from sums of weights.
+    pub strips: Option<&'a Strips>,
     pub x: &'a [u8],
     /// Room for one pack of units in every segment of x.
     pub segments: &'a mut Vec<Pack>,
     pub out: &'a mut [f32],
 }
 
-impl Kernel for Features<'_> {
+impl<'a> Kernel for Features<'a> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        let Self { model, x, segments, out } = self;
+        let Self { hidden, strips, x, segments, out } = self;
         let ones: Vec<u32> = x.iter().zip(0..).filter_map(|(&x, step)| (x == 1).then_some(step)).collect();
+        let one = |strips: &'a Strips, step: u32| {
+            let next = step as usize + 1;
+            strips.get(next / TILE).one_before(next % TILE)
+        };
+        let strips = strips.filter(|strips| ones.iter().all(|&step| one(strips, step).reach <= SAFE));
         segments.resize(ones.len() + 1, Pack::ZERO);
         for (pack, out) in out.chunks_mut(LANES).enumerate() {
-            model.hidden.segments(l, &ones, pack, segments.as_chunks_mut::<1>().0);
+            let factors = strips.map(|strips| move |step| [l.load(&one(strips, step).factors[pack])]);
+            hidden.segments(l, &ones, pack, factors, segments.as_chunks_mut::<1>().0);
             out.copy_from_slice(&segments[ones.len()].0[..out.len()]);
         }
     }

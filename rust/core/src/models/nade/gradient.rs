@@ -1,7 +1,7 @@
 //! The gradient of Σ_s scale_s log p(x_s), from the same structure that makes scoring fast.
 //!
 //! With g_i = x_i − p_i, the hidden units h are the same for all steps of a *segment*, from one 1 to the next. So their gradient
-//! is (Σ g_i V_i over the segment) ⊙ h ⊙ (1 − h), once a segment. What W's column j gets is the sum of those of all
+//! is (Σ g_i V_i over the segment) ⊙ h ⊙ (1 − h), once a segment. What W_j gets is the sum of those of all
 //! segments after step j where x_j = 1, and nothing where x_j = 0; c gets that of all segments; row i of V gets Σ_s g_i h.
 //! That is about the work of three scoring passes, and as much memory as the samples and a few samples' segments take.
 //!
@@ -19,21 +19,21 @@ use self::{
     chunk::{Chunk, cut},
     units::Units,
 };
-use super::{Nade, dots::TILE};
+use super::{Weights, hidden::Hidden};
 use crate::{
     error::Error,
     kernels::Isa,
     models::gradient::{Scored, share},
 };
 
-/// Steps that all samples pass before the next ones come, half a tile of V: few enough to be of one segment as a rule.
-const ROWS: usize = TILE / 2;
+/// Steps that all samples pass before the next ones come: few enough to be of one segment as a rule.
+const ROWS: usize = 4;
 /// Packs of hidden units that a task owns: as few as leave `ROWS` rows of V in registers beside the sums.
 const GROUP: usize = 2;
 
 /// Where the gradient is written.
 pub struct Gradient<'a> {
-    /// (`n_hidden`, `n_dims`)
+    /// (`n_dims`, `n_hidden`)
     pub w: &'a mut [f32],
     /// (`n_hidden`)
     pub c: &'a mut [f32],
@@ -48,24 +48,32 @@ pub struct Gradient<'a> {
 /// # Errors
 /// [`Error::Interrupted`] once `go_on` has returned false, [`Error::Isa`]. The gradient is then partly written.
 pub fn gradient(
-    nade: &Nade,
+    weights: Weights<'_>,
     scored: Scored<'_>,
     out: Gradient<'_>,
     threads: NonZero<usize>,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<(), Error> {
     let isa = Isa::get()?;
-    let (n_dims, packs) = (nade.event.n_dims(), nade.hidden.packs());
+    let n_dims = weights.b.len();
+    let hidden = Hidden::new(isa, weights.w.into(), weights.c);
     let cuts = cut(scored.x, n_dims);
     let chunks: Vec<_> = cuts.iter().map(|_| OnceLock::new()).collect();
     let chunk = |at: usize| chunks[at].get_or_init(|| Chunk::new(scored, n_dims, cuts[at].clone()));
     let out = Mutex::new(out);
-    share(0..cuts.len() + packs.div_ceil(GROUP), threads, go_on, |task, go_on| {
+    share(0..cuts.len() + hidden.packs().div_ceil(GROUP), threads, go_on, |task, go_on| {
         let Some(group) = task.checked_sub(cuts.len()) else {
             chunk(task);
             return go_on();
         };
-        isa.run(Units { nade, chunks: (0..cuts.len()).map(&chunk), pack: group * GROUP, out: &out, go_on })
+        isa.run(Units {
+            weights,
+            hidden: &hidden,
+            chunks: (0..cuts.len()).map(&chunk),
+            pack: group * GROUP,
+            out: &out,
+            go_on,
+        })
     })?;
 
     let b = out.into_inner().unwrap_or_else(PoisonError::into_inner).b;

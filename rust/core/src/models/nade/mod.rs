@@ -1,6 +1,6 @@
 //! NADE, the neural autoregressive distribution estimator: hidden units shared by all conditionals.
 //!
-//! h_i = σ(c + W_{·,<i} x_<i),  p(x_i = 1 | x_<i) = σ(b_i + V_i · h_i).
+//! h_i = σ(c + Σ_{j<i} x_j W_j),  p(x_i = 1 | x_<i) = σ(b_i + V_i · h_i). Row W_j is column j of the paper's matrix.
 //! Larochelle, Murray, *The neural autoregressive distribution estimator*, AISTATS 2011.
 //!
 //! The walk is driven by events: the hidden units change only after a one ([`hidden`]), so between two ones each dimension
@@ -8,19 +8,23 @@
 
 mod dots;
 mod features;
+mod given;
 pub mod gradient;
 mod hidden;
 mod start;
+mod strips;
 #[cfg(test)]
 mod tests;
 mod walk;
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 use self::{
-    dots::{TILE, tiles},
     hidden::Hidden,
     start::FirstLogits,
+    strips::{Strip, Strips, TILE},
 };
 use super::{abs_sum, check_range};
 use crate::{
@@ -45,25 +49,55 @@ struct Config {
     order: Option<Vec<u32>>,
 }
 
-/// A trained NADE. Rows of hidden units are filled up with zeros to whole packs.
-pub struct Nade {
+/// A NADE's weights as they are trained, row-major.
+#[derive(Clone, Copy)]
+pub struct Weights<'a> {
+    /// (`n_dims`, `n_hidden`)
+    pub w: &'a [f32],
+    /// (`n_hidden`)
+    pub c: &'a [f32],
+    /// (`n_dims`, `n_hidden`)
+    pub v: &'a [f32],
+    /// (`n_dims`)
+    pub b: &'a [f32],
+}
+
+impl<'a> Weights<'a> {
+    /// W_i
+    fn w(self, step: usize) -> &'a [f32] {
+        &self.w[step * self.c.len()..][..self.c.len()]
+    }
+
+    /// V_i
+    fn v(self, step: usize) -> &'a [f32] {
+        &self.v[step * self.c.len()..][..self.c.len()]
+    }
+}
+
+/// A NADE: one that is kept, or that of a training step.
+pub struct Nade<'a> {
     event: Event,
     n_hidden: usize,
-    hidden: Hidden,
-    /// The rows V_{i,·}, in tiles.
-    v: Vec<[Pack; TILE]>,
+    hidden: Hidden<'a>,
+    layout: Layout<'a>,
     /// Filled up so that sixteen can be read from any step on.
     b: Vec<f32>,
     /// The logits before the first one.
     first_logits: Vec<Pack>,
 }
 
-impl Nade {
-    /// From `W` (`n_hidden`, `n_dims`), `c` (`n_hidden`), `V` (`n_dims`, `n_hidden`) and `b` (`n_dims`).
+/// Where a walk finds its strips.
+enum Layout<'a> {
+    Kept(Strips),
+    Raw(Weights<'a>),
+}
+
+impl Nade<'static> {
+    /// From `W` (`n_dims`, `n_hidden`), `c` (`n_hidden`), `V` (`n_dims`, `n_hidden`) and `b` (`n_dims`).
     pub fn new(checkpoint: &Checkpoint) -> Result<Self, Error> {
         let Config { n_dims, n_hidden, order } = checkpoint.config()?;
         let tensors = checkpoint.expect(&[
-            ("W".into(), vec![n_hidden, n_dims]),
+            ("W".into(), vec![n_dims, n_hidden]),
             ("c".into(), vec![n_hidden]),
             ("V".into(), vec![n_dims, n_hidden]),
             ("b".into(), vec![n_dims]),
@@ -73,40 +107,56 @@ impl Nade {
             return Err(Error::format("n_hidden is 0; wanted at least 1"));
         }
         let [w, c, v, b] = std::array::from_fn(|i| tensors[i].data());
-        let v_row = |i: usize| &v[i * n_hidden..][..n_hidden];
-        let w_row = |k: usize| &w[k * n_dims..][..n_dims];
-        check_range("output", (0..n_dims).map(|i| abs_sum(v_row(i)) + f64::from(b[i].abs())))?;
-        check_range("hidden unit", (0..n_hidden).map(|k| abs_sum(w_row(k)) + f64::from(c[k].abs())))?;
-        Self::from_tensors(event, [w, c, v, b])
-    }
-
-    /// The weights of a training step, shaped as those of `new`, which go without a check of their range.
-    pub fn in_training([w, c, v, b]: [&[f32]; 4]) -> Result<Self, Error> {
-        Self::from_tensors(Event::new(vec![b.len()], 2, || None)?, [w, c, v, b])
-    }
-
-    fn from_tensors(event: Event, [w, c, v, b]: [&[f32]; 4]) -> Result<Self, Error> {
-        let n_hidden = c.len();
-        let hidden = Hidden::new(w, c)?;
-        let v = tiles(v, n_hidden);
-        let b = [b, &[0.0; LANES]].concat();
-        let mut model = Self { event, n_hidden, hidden, v, b, first_logits: Vec::new() };
-        model.first_logits = Isa::get()?.run(FirstLogits(&model));
-        Ok(model)
-    }
-
-    /// Hidden units.
-    pub fn n_hidden(&self) -> usize {
-        self.n_hidden
-    }
-
-    /// Rows `at` · `TILE` and on of V, one pack of each after the other.
-    fn tile(&self, at: usize) -> &[[Pack; TILE]] {
-        &self.v[at * self.hidden.packs()..][..self.hidden.packs()]
+        let weights = Weights { w, c, v, b };
+        check_range("output", (0..n_dims).map(|i| abs_sum(weights.v(i)) + f64::from(b[i].abs())))?;
+        let mut sums: Vec<_> = c.iter().map(|c| f64::from(c.abs())).collect();
+        for row in w.chunks_exact(n_hidden) {
+            sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += f64::from(w.abs()));
+        }
+        check_range("hidden unit", sums.into_iter())?;
+        let isa = Isa::get()?;
+        let mut strips = Strips::default();
+        // A one at the last step begins a strip of its own, if need be.
+        strips.fill(isa, weights, 0..n_dims / TILE + 1);
+        Ok(Self::build(isa, event, Cow::Owned(w.to_vec()), weights, Layout::Kept(strips)))
     }
 }
 
-impl Model for Nade {
+impl<'a> Nade<'a> {
+    /// That of a training step, whose weights go without a check of their range.
+    pub fn in_training(weights: Weights<'a>) -> Result<Self, Error> {
+        let event = Event::new(vec![weights.b.len()], 2, || None)?;
+        Ok(Self::build(Isa::get()?, event, Cow::Borrowed(weights.w), weights, Layout::Raw(weights)))
+    }
+
+    fn build(isa: Isa, event: Event, w: Cow<'a, [f32]>, weights: Weights<'_>, layout: Layout<'a>) -> Self {
+        let hidden = Hidden::new(isa, w, weights.c);
+        let first_logits = isa.run(FirstLogits { hidden: &hidden, weights });
+        let b = [weights.b, &[0.0; LANES]].concat();
+        Self { event, n_hidden: weights.c.len(), hidden, layout, b, first_logits }
+    }
+
+    /// All strips, if they are kept.
+    fn strips(&self) -> Option<&Strips> {
+        match &self.layout {
+            Layout::Kept(strips) => Some(strips),
+            Layout::Raw(_) => None,
+        }
+    }
+
+    /// The `at`-th strip, laid out in `room` if need be.
+    fn strip<'s>(&'s self, isa: Isa, at: usize, room: &'s mut Strips) -> Strip<'s> {
+        match &self.layout {
+            Layout::Kept(strips) => strips.get(at),
+            Layout::Raw(weights) => {
+                room.fill(isa, *weights, at..at + 1);
+                room.get(0)
+            }
+        }
+    }
+}
+
+impl Model for Nade<'_> {
     fn event(&self) -> &Event {
         &self.event
     }

@@ -1,9 +1,9 @@
 //! The steps up to the first one: every sample has the same hidden units there, so their logits are the model's own.
 
 use super::{
-    Nade,
-    dots::{TILE, dots},
-    hidden::Units,
+    Nade, Weights,
+    hidden::{Hidden, Units},
+    strips::read,
     walk::Sample,
 };
 use crate::{
@@ -11,24 +11,37 @@ use crate::{
     kernels::{Kernel, LANES, Lanes, Pack, flat, flat_mut},
 };
 
+/// Rows of V that are multiplied at once.
+const ROWS: usize = 8;
+
 /// Computes b_i + V_i · h for every i with the units before the first step; −∞ in the lanes that fill up the last pack.
-pub struct FirstLogits<'a>(pub &'a Nade);
+pub struct FirstLogits<'a> {
+    pub hidden: &'a Hidden<'a>,
+    pub weights: Weights<'a>,
+}
 
 impl Kernel for FirstLogits<'_> {
     type Output = Vec<Pack>;
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) -> Vec<Pack> {
-        let model = self.0;
-        let (packs, n_dims) = (model.hidden.packs(), model.event.n_dims());
-        let (mut state, mut h, mut bound) = (vec![Pack::ZERO; packs], vec![Pack::ZERO; packs], 0.0);
-        let mut units = Units { state: &mut state, h: &mut h, bound: &mut bound };
-        model.hidden.begin(l, &mut units);
+        let Self { hidden, weights } = self;
+        let (mut state, mut h, mut bound) = (vec![Pack::ZERO; hidden.packs()], vec![Pack::ZERO; hidden.packs()], 0.0);
+        hidden.begin(l, &mut Units { state: &mut state, h: &mut h, bound: &mut bound });
+        let n_dims = weights.b.len();
         let mut logits = vec![Pack([f32::NEG_INFINITY; LANES]); n_dims.div_ceil(LANES)];
-        for (i, logit) in flat_mut(&mut logits)[..n_dims].iter_mut().enumerate() {
-            let mut dot = Pack::ZERO;
-            l.store(&mut dot, dots(l, model.tile(i / TILE), (i % TILE, 1), &mut units, None));
-            *logit = model.b[i] + dot.0[0];
+        for (at, (logits, b)) in flat_mut(&mut logits).chunks_mut(ROWS).zip(weights.b.chunks(ROWS)).enumerate() {
+            // The last rows are multiplied again and again, where there are no others.
+            let rows: [_; ROWS] = std::array::from_fn(|r| weights.v((at * ROWS + r).min(n_dims - 1)));
+            let mut sums = [l.splat(0.0); ROWS];
+            for (pack, h) in h.iter().enumerate() {
+                for r in 0..ROWS {
+                    sums[r] = l.fma(read(l, rows[r], pack), l.load(h), sums[r]);
+                }
+            }
+            let mut dots = Pack::ZERO;
+            l.store(&mut dots, l.sum8(sums));
+            logits.iter_mut().zip(b).zip(dots.0).for_each(|((logit, b), dot)| *logit = b + dot);
         }
         logits
     }
@@ -36,7 +49,7 @@ impl Kernel for FirstLogits<'_> {
 
 /// Walks all samples up to their first one; where values are decoded, only the first step.
 pub struct Start<'a, 'b> {
-    pub model: &'a Nade,
+    pub model: &'a Nade<'a>,
     pub block: &'a mut Block<'b>,
     pub samples: &'a mut [Sample],
 }

@@ -35,10 +35,10 @@ impl Weights {
         Self { n_dims, n_hidden, tensors }
     }
 
-    fn model(&self) -> Nade {
+    fn model(&self) -> Nade<'static> {
         let Self { n_dims, n_hidden, .. } = *self;
         let shapes =
-            [("W", vec![n_hidden, n_dims]), ("c", vec![n_hidden]), ("V", vec![n_dims, n_hidden]), ("b", vec![n_dims])];
+            [("W", vec![n_dims, n_hidden]), ("c", vec![n_hidden]), ("V", vec![n_dims, n_hidden]), ("b", vec![n_dims])];
         let tensor = |((name, shape), data): ((&str, Vec<usize>), &Vec<f32>)| {
             (name.to_owned(), Tensor::new(name, shape, data.clone()).expect("as the shape says"))
         };
@@ -62,14 +62,14 @@ impl Weights {
             let surprise = if x == 1 { -logit } else { logit };
             sum -= surprise.max(0.0) + (-surprise.abs()).exp().ln_1p();
             if x == 1 {
-                a.iter_mut().enumerate().for_each(|(k, a)| *a += f64::from(w[k * self.n_dims + i]));
+                a.iter_mut().enumerate().for_each(|(k, a)| *a += f64::from(w[i * self.n_hidden + k]));
             }
         }
         sum
     }
 }
 
-fn draw(model: &Nade, start: u64, n: usize) -> (Vec<u8>, Vec<f64>) {
+fn draw(model: &Nade<'_>, start: u64, n: usize) -> (Vec<u8>, Vec<f64>) {
     let (mut x, mut log_prob) = (vec![0; n * model.event().n_dims()], vec![0.0; n]);
     let outputs = Outputs { x: Some(&mut x), log_prob: Some(&mut log_prob), ..Outputs::default() };
     let driver = Driver::Decide(&Draw::new(5, start));
@@ -78,7 +78,7 @@ fn draw(model: &Nade, start: u64, n: usize) -> (Vec<u8>, Vec<f64>) {
     (x, log_prob)
 }
 
-fn score(model: &Nade, x: &[u8]) -> Vec<f64> {
+fn score(model: &Nade<'_>, x: &[u8]) -> Vec<f64> {
     let n = x.len() / model.event().n_dims();
     let mut log_prob = vec![0.0; n];
     let outputs = Outputs { log_prob: Some(&mut log_prob), ..Outputs::default() };

@@ -1,15 +1,16 @@
 //! NADE's walk: strips of dimensions outside, samples inside, so that a strip's weights stay in the first-level cache.
 //!
-//! A sample's logits are computed for all rows up to the next one: known if the values are given, and else guessed. The
-//! guess is what the logits before a one say, for one column more of W changes few decisions; what lies beyond a one
-//! is computed again.
+//! A sample's logits are computed for all rows up to the next one, which is known if the values are given ([`super::given`]), and
+//! else guessed. The guess is what the logits before a one say, for one row more of W changes few decisions; what lies beyond
+//! a one is computed again.
 
 use super::{
     Nade,
-    dots::{TILE, dots, dots_of_two},
+    dots::{dots, dots_of_two},
     features::Features,
     hidden::Units,
     start::Start,
+    strips::{Strip, Strips, TILE},
 };
 use crate::{
     block::Block,
@@ -29,39 +30,42 @@ pub struct Sample {
     /// The step after its first one.
     pub start: usize,
     /// [`Units::bound`]
-    bound: f64,
+    pub bound: f64,
 }
 
 /// Walks a block through all dimensions.
-pub fn walk(model: &Nade, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
+pub fn walk(model: &Nade<'_>, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
     let n_dims = model.event.n_dims();
     scratch.packs.resize(2 * model.hidden.packs() * block.len, Pack::ZERO);
     let mut samples = vec![Sample::default(); block.len];
     block.isa.run(Start { model, block, samples: &mut samples });
+    let mut room = Strips::default();
     for first in (0..block.n_steps).step_by(TILE) {
         block.check()?;
+        let strip = model.strip(block.isa, first / TILE, &mut room);
         let end = n_dims.min(first + TILE);
-        block.isa.run(Strip { model, block, hidden: &mut scratch.packs, samples: &mut samples, first, end });
+        block.isa.run(Walk { model, strip, block, hidden: &mut scratch.packs, samples: &mut samples, first, end });
     }
     let Scratch { packs: segments, .. } = scratch;
     for sample in 0..block.len {
         let isa = block.isa;
         if let Some((x, out)) = block.features(sample) {
-            isa.run(Features { model, x, segments, out });
+            isa.run(Features { hidden: &model.hidden, strips: model.strips(), x, segments, out });
         }
     }
     Ok(())
 }
 
 /// The steps `first` to `end` − 1, for all samples.
-struct Strip<'a, 'b> {
-    model: &'a Nade,
-    block: &'a mut Block<'b>,
+pub struct Walk<'a, 'b> {
+    pub model: &'a Nade<'a>,
+    pub strip: Strip<'a>,
+    pub block: &'a mut Block<'b>,
     /// For each sample, what its hidden units are computed from, and the units.
-    hidden: &'a mut [Pack],
-    samples: &'a mut [Sample],
-    first: usize,
-    end: usize,
+    pub hidden: &'a mut [Pack],
+    pub samples: &'a mut [Sample],
+    pub first: usize,
+    pub end: usize,
 }
 
 /// Where a sample stands in a strip. Row 0 is the strip's first step.
@@ -70,7 +74,7 @@ struct Turn {
     row: usize,
     /// Rows from there on whose logits are computed, but not decided.
     computed: usize,
-    /// The ones among the rows, as bits: known or guessed.
+    /// The ones among the rows, as bits: guesses.
     ones: u32,
     /// Sixteen can be read or written from any row on.
     thresholds: [f32; TILE + LANES],
@@ -88,14 +92,16 @@ impl Turn {
     }
 }
 
-impl Kernel for Strip<'_, '_> {
+impl Kernel for Walk<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(mut self, l: L) {
-        // What is drawn waits for a comparison, and meanwhile the other samples go on. What is given waits for nothing, and
-        // stays with the sample that is in the nearest cache; what is decoded has its turn.
-        let in_turn = self.block.given() || self.block.decoded();
+        if self.block.given() {
+            return self.walk_given(l);
+        }
+        // What is drawn waits for a comparison, and meanwhile the other samples go on. What is decoded has its turn.
+        let in_turn = self.block.decoded();
         let end = self.end - self.first;
         for sample in (0..self.block.len).step_by(GROUP) {
             let members = GROUP.min(self.block.len - sample);
@@ -125,9 +131,9 @@ impl Kernel for Strip<'_, '_> {
     }
 }
 
-impl Strip<'_, '_> {
+impl Walk<'_, '_> {
     /// The strip's part of a sample's row of the field.
-    fn tile_of_field(&mut self, sample: usize) -> &mut [f32] {
+    pub fn tile_of_field(&mut self, sample: usize) -> &mut [f32] {
         let stride = self.model.event.n_dims().next_multiple_of(LANES);
         &mut flat_mut(self.block.field)[sample * stride + self.first..][..TILE]
     }
@@ -139,14 +145,11 @@ impl Strip<'_, '_> {
 
     #[inline(always)]
     fn begin(&mut self, sample: usize, turn: &mut Turn) {
-        let (first, given) = (self.first, self.block.given());
+        let first = self.first;
         turn.row = self.samples[sample].start.clamp(first, self.end) - first;
         let field = self.tile_of_field(sample);
         turn.logits[..TILE].copy_from_slice(field);
         turn.thresholds[..TILE].copy_from_slice(field);
-        if given {
-            turn.ones = self.x(sample)[first..].iter().rev().fold(0, |ones, &x| ones << 1 | u32::from(x));
-        }
     }
 
     /// Whether the units of a sample at row 0 are those before the strip, and stay so for all rows.
@@ -160,7 +163,7 @@ impl Strip<'_, '_> {
     fn compute_pair<L: Lanes>(&mut self, l: L, sample: usize, turns: &mut [Turn]) {
         let packs = self.model.hidden.packs();
         let (a, b) = self.hidden[sample * 2 * packs..][..4 * packs].split_at(2 * packs);
-        let dots = dots_of_two(l, self.model.tile(self.first / TILE), &a[packs..], &b[packs..]);
+        let dots = dots_of_two(l, self.strip.v, &a[packs..], &b[packs..]);
         for (turn, dots) in turns.iter_mut().zip(dots) {
             turn.computed = self.end - self.first;
             l.write(sixteen_mut(&mut turn.logits, 0), l.add(l.read(sixteen(&self.model.b, self.first)), dots));
@@ -183,9 +186,6 @@ impl Strip<'_, '_> {
         let Turn { row, computed, .. } = *turn;
         turn.computed = 0;
         turn.row += computed;
-        if self.block.given() {
-            return;
-        }
         if self.block.decoded() {
             turn.row = row + self.block.decode_to_one(sample, self.first + row, &turn.logits[row..][..computed]);
             return;
@@ -203,25 +203,25 @@ impl Strip<'_, '_> {
 
     #[inline(always)]
     fn compute<L: Lanes>(&mut self, l: L, sample: usize, turn: &mut Turn) {
-        let Self { model, block, hidden, samples, first, end } = self;
+        let Self { model, strip, block, hidden, samples, first, end } = self;
         let (packs, n_dims) = (model.hidden.packs(), model.event.n_dims());
         let step = *first + turn.row;
         let x = &block.x[sample * n_dims..][..step];
-        let (state, h) = hidden[sample * 2 * packs..][..2 * packs].split_at_mut(packs);
         let Sample { start, bound } = &mut samples[sample];
-        let mut units = Units { state, h, bound };
+        let mut units = Units::of(sample, hidden, packs, bound);
         if step == *start {
             model.hidden.begin(l, &mut units);
         }
-        let factors = if x[step - 1] == 1 { model.hidden.advance(l, step - 1, x, &mut units) } else { None };
+        let factors =
+            if x[step - 1] == 1 { model.hidden.advance(l, strip.one_before(turn.row), x, &mut units) } else { None };
         turn.computed = turn.rows_ahead(*end - *first).min(L::DOTS);
-        let dots = dots(l, model.tile(*first / TILE), (turn.row, turn.computed), &mut units, factors);
+        let dots = dots(l, strip.v, (turn.row, turn.computed), &mut units, factors);
         l.write(sixteen_mut(&mut turn.logits, turn.row), l.add(l.read(sixteen(&model.b, step)), dots));
     }
 }
 
 /// The sixteen floats from `at` on.
-fn sixteen(floats: &[f32], at: usize) -> &[f32; LANES] {
+pub fn sixteen(floats: &[f32], at: usize) -> &[f32; LANES] {
     floats[at..][..LANES].try_into().expect("as long")
 }
 

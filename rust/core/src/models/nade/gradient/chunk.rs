@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::{GROUP, ROWS};
 use crate::models::gradient::Scored;
 
-/// Packs of hidden units in a chunk's segments: a quarter of a second-level cache of 1 MiB. A sample with more is one chunk.
-const PACKS: usize = 1 << 12;
+/// Packs of hidden units in a chunk's segments: half of a second-level cache of 1 MiB. A sample with more is one chunk.
+const PACKS: usize = 1 << 13;
 
 /// Samples whose units are in memory at once, and one more: all of them before their first one, where their units are the
 /// same. It has no ones, and its ∂/∂logit are the sums of theirs.
@@ -66,37 +66,32 @@ impl Chunk {
         let (mut g, mut b) = (vec![0.0; len * width], vec![0.0; n_dims]);
         // Whether a segment begins, at every step.
         let mut begins = vec![0; len * width];
-        let mut marks = vec![0];
+        let (mut ones, mut marks) = (Vec::new(), vec![0]);
         for (at, sample) in samples.enumerate() {
             let g = &mut g[at * width..][..n_dims];
             scored.of_logits(sample, g);
             b.iter_mut().zip(g).for_each(|(b, g)| *b += *g);
             let x = &scored.x[sample * n_dims..][..n_dims - 1];
-            begins[at * width + 1..].iter_mut().zip(x).for_each(|(begins, &x)| *begins = u32::from(x == 1));
-            marks.push(marks[at] + count(x));
+            begins[at * width + 1..].iter_mut().zip(x).for_each(|(begins, &x)| *begins = u8::from(x == 1));
+            ones.extend(x.iter().zip(0..).filter(|(x, _)| **x == 1).map(|(_, step): (_, u32)| step));
+            marks.push(ones.len());
         }
-        marks.push(marks[len]);
+        marks.push(ones.len());
 
-        let mut ones = vec![0; marks[len]];
+        let (g, begins) = (g.as_chunks::<ROWS>().0, begins.as_chunks::<ROWS>().0);
         let mut passed = marks[..len].to_vec();
         let (mut turns, mut tiles) = (Vec::with_capacity((len + 1) * width / ROWS), vec![(0, 0)]);
         let mut beginning = Vec::new();
-        for first in (0..width).step_by(ROWS) {
+        for tile in 0..width / ROWS {
             let mut before = Turn { g: [0.0; ROWS], sample: len as u32, segment: (ones.len() + len) as u32, begins: 0 };
-            for (sample, passed) in passed.iter_mut().enumerate() {
-                let at = sample * width + first;
-                let g: &[f32; ROWS] = g[at..].first_chunk().expect("a tile");
-                let begins = begins[at..][..ROWS].iter().rev().fold(0, |bits, begins| bits << 1 | begins);
-                if begins == 0 && *passed == marks[sample] {
+            let steps = g[tile..].iter().zip(&begins[tile..]).step_by(width / ROWS);
+            for (sample, ((passed, mark), (g, begins))) in passed.iter_mut().zip(&marks).zip(steps).enumerate() {
+                let begins = begins.iter().rev().fold(0, |bits, &begins| bits << 1 | u32::from(begins));
+                if begins == 0 && passed == mark {
                     before.g.iter_mut().zip(g).for_each(|(sum, g)| *sum += g);
                     continue;
                 }
-                let mut left = begins;
-                while left != 0 {
-                    ones[*passed] = first as u32 + left.trailing_zeros() - 1;
-                    *passed += 1;
-                    left &= left - 1;
-                }
+                *passed += begins.count_ones() as usize;
                 let turn = Turn { g: *g, sample: sample as u32, segment: (*passed + sample) as u32, begins };
                 if begins == 0 { turns.push(turn) } else { beginning.push(turn) }
             }

@@ -3,18 +3,23 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::{
-    super::{Nade, dots::TILE},
+    super::{
+        Weights,
+        hidden::{Hidden, SAFE},
+        strips::read,
+    },
     GROUP, Gradient, ROWS,
     chunk::{Chunk, Turn},
 };
 use crate::{
-    kernels::{Kernel, LANES, Lanes, Pack},
-    models::gradient::{write, write_columns},
+    kernels::{Kernel, LANES, Lanes, Pack, load_packs, math, store_packs},
+    models::gradient::write,
 };
 
 /// The units of `GROUP` packs from `pack` on, or of the last one.
 pub struct Units<'a, 'b, C> {
-    pub nade: &'a Nade,
+    pub weights: Weights<'a>,
+    pub hidden: &'a Hidden<'a>,
     pub chunks: C,
     pub pack: usize,
     pub out: &'a Mutex<Gradient<'b>>,
@@ -29,7 +34,38 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Kernel for Units<'_, '_, C> {
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) -> bool {
         const { assert!(GROUP == 2, "what is left over is one pack") };
-        if self.pack + GROUP <= self.nade.hidden.packs() { self.all::<L, GROUP>(l) } else { self.all::<L, 1>(l) }
+        if self.pack + GROUP <= self.hidden.packs() { self.all::<L, GROUP>(l) } else { self.all::<L, 1>(l) }
+    }
+}
+
+/// The units' own part of the weights.
+struct Own<const P: usize> {
+    /// Rows of V, zeros beyond the last.
+    v: Vec<[Pack; P]>,
+    /// e^(−W_i), if all are safe floats.
+    factors: Option<Vec<[Pack; P]>>,
+}
+
+impl<const P: usize> Own<P> {
+    #[inline(always)]
+    fn new<L: Lanes>(l: L, weights: Weights<'_>, pack: usize) -> Self {
+        let (n_dims, n_hidden) = (weights.b.len(), weights.c.len());
+        let mut v = vec![[Pack::ZERO; P]; n_dims.next_multiple_of(ROWS)];
+        let mut factors = vec![[Pack::ZERO; P]; n_dims];
+        let mut largest = l.splat(0.0);
+        for (step, (factors, v)) in factors.iter_mut().zip(&mut v).enumerate() {
+            for matrix in [weights.w, weights.v] {
+                foresee(l, matrix, step * n_hidden + pack * LANES, n_hidden);
+            }
+            for p in 0..P {
+                let negative = math::neg(l, read(l, weights.w(step), pack + p));
+                largest = l.max(largest, math::abs(l, negative));
+                l.store(&mut factors[p], math::exp(l, negative));
+                l.store(&mut v[p], read(l, weights.v(step), pack + p));
+            }
+        }
+        let safe = l.gt(largest, l.splat(SAFE)) == 0;
+        Self { v, factors: safe.then_some(factors) }
     }
 }
 
@@ -46,8 +82,11 @@ struct Passing<'a, const P: usize> {
 impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
     #[inline(always)]
     fn all<L: Lanes, const P: usize>(self, l: L) -> bool {
-        let Self { nade, chunks, pack, out, go_on } = self;
-        let tiles = nade.event.n_dims().div_ceil(ROWS);
+        let Self { weights, hidden, chunks, pack, out, go_on } = self;
+        let own = Own::<P>::new(l, weights, pack);
+        let factors = own.factors.as_ref().map(|factors| |step: u32| load_packs(l, &factors[step as usize]));
+        let n_dims = weights.b.len();
+        let tiles = n_dims.div_ceil(ROWS);
         let zeros = |rows| vec![[Pack::ZERO; P]; rows];
         // Row i of w is that of step i − 1, whose one begins a segment at step i.
         let (mut w, mut v, mut c) = (zeros(tiles * ROWS + 1), zeros(tiles * ROWS), [Pack::ZERO; P]);
@@ -60,15 +99,15 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
             let mut rest = &mut h[..];
             for ones in chunk.ones() {
                 let (h, others) = rest.split_at_mut(ones.len() + 1);
-                nade.hidden.segments(l, ones, pack, h);
+                hidden.segments(l, ones, pack, factors, h);
                 rest = others;
             }
             let mut passing = Passing { h: &h, open: zeros(chunk.len()), passed: zeros(chunk.len()) };
             for tile in (0..tiles).rev() {
                 let first = tile * ROWS;
-                let rows = nade.tile(first / TILE)[pack..].first_chunk().expect("P packs");
+                let rows = own.v[first..].first_chunk().expect("a tile");
                 let [v, w] = [&mut v, &mut w].map(|rows| rows[first..].first_chunk_mut().expect("a tile"));
-                passing.tile(l, chunk.turns(tile), (rows, first % TILE), v, w);
+                passing.tile(l, chunk.turns(tile), rows, v, w);
             }
             // What is open belongs to the segment before the first one, whose units are the same for all.
             for (open, passed) in passing.open.iter().zip(&passing.passed) {
@@ -82,71 +121,86 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
                 }
             }
         }
-        let (n_dims, units) = (nade.event.n_dims(), pack * LANES..nade.n_hidden.min((pack + P) * LANES));
+        let n_hidden = weights.c.len();
+        let units = pack * LANES..n_hidden.min((pack + P) * LANES);
         let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
-        write_columns(l, &w[1..], &mut out.w[units.start * n_dims..units.end * n_dims], n_dims, 0);
         write_row(l, &c, &mut out.c[units.clone()]);
-        for (row, out) in v.iter().zip(out.v.chunks_exact_mut(nade.n_hidden)) {
-            write_row(l, row, &mut out[units.clone()]);
+        for step in 0..n_dims {
+            let units = step * n_hidden + units.start..step * n_hidden + units.end;
+            for matrix in [&*out.w, &*out.v] {
+                foresee(l, matrix, units.start, n_hidden);
+            }
+            write_row(l, &w[step + 1], &mut out.w[units.clone()]);
+            write_row(l, &v[step], &mut out.v[units]);
         }
         true
     }
 }
 
 impl<const P: usize> Passing<'_, P> {
-    /// The `ROWS` steps from row `at` of a tile of V on, the last one first: V's gradient is added to `v`, and W's to `w`, whose
-    /// rows are those of the steps before.
+    /// `ROWS` steps with these rows of V, the last one first: V's gradient is added to `v`, and W's to `w`, whose rows are those of
+    /// the steps before.
     #[inline(always)]
     fn tile<L: Lanes>(
         &mut self,
         l: L,
         turns: (&[Turn], &[Turn]),
-        (tile, at): (&[[Pack; TILE]; P], usize),
+        tile: &[[Pack; P]; ROWS],
         v: &mut [[Pack; P]; ROWS],
         w: &mut [[Pack; P]; ROWS],
     ) {
         // Read once: both fit the registers.
         let (mut rows, mut sums) = ([[l.splat(0.0); P]; ROWS], [[l.splat(0.0); P]; ROWS]);
         for r in 0..ROWS {
-            sums[r] = load(l, &v[r]);
-            for p in 0..P {
-                rows[r][p] = l.load(&tile[p][at + r]);
-            }
+            sums[r] = load_packs(l, &v[r]);
+            rows[r] = load_packs(l, &tile[r]);
         }
         let (quiet, beginning) = turns;
         for turn in quiet {
-            let h = load(l, &self.h[turn.segment as usize]);
-            let mut open = load(l, &self.open[turn.sample as usize]);
+            let h = load_packs(l, &self.h[turn.segment as usize]);
+            let mut open = load_packs(l, &self.open[turn.sample as usize]);
             for r in (0..ROWS).rev() {
                 add_step(l, turn.g[r], (&h, &mut sums[r]), (&rows[r], &mut open));
             }
-            store(l, &mut self.open[turn.sample as usize], open);
+            store_packs(l, &mut self.open[turn.sample as usize], open);
         }
         for turn in beginning {
             let mut segment = turn.segment as usize;
-            let mut h = load(l, &self.h[segment]);
-            let mut open = load(l, &self.open[turn.sample as usize]);
-            let mut passed = load(l, &self.passed[turn.sample as usize]);
+            let mut h = load_packs(l, &self.h[segment]);
+            let mut open = load_packs(l, &self.open[turn.sample as usize]);
+            let mut passed = load_packs(l, &self.passed[turn.sample as usize]);
             for r in (0..ROWS).rev() {
                 add_step(l, turn.g[r], (&h, &mut sums[r]), (&rows[r], &mut open));
                 if turn.begins >> r & 1 == 1 {
-                    let mut sum = load(l, &w[r]);
+                    let mut sum = load_packs(l, &w[r]);
                     for p in 0..P {
                         passed[p] = l.fma(open[p], l.mul(h[p], l.sub(l.splat(1.0), h[p])), passed[p]);
                         open[p] = l.splat(0.0);
                         sum[p] = l.add(sum[p], passed[p]);
                     }
-                    store(l, &mut w[r], sum);
+                    store_packs(l, &mut w[r], sum);
                     segment -= 1;
-                    h = load(l, &self.h[segment]);
+                    h = load_packs(l, &self.h[segment]);
                 }
             }
-            store(l, &mut self.open[turn.sample as usize], open);
-            store(l, &mut self.passed[turn.sample as usize], passed);
+            store_packs(l, &mut self.open[turn.sample as usize], open);
+            store_packs(l, &mut self.passed[turn.sample as usize], passed);
         }
         for r in 0..ROWS {
-            store(l, &mut v[r], sums[r]);
+            store_packs(l, &mut v[r], sums[r]);
         }
+    }
+}
+
+/// Has what stands at `from` brought near for some rows on. The units are a few columns of a matrix, too far apart for the processor
+/// to foresee.
+#[inline(always)]
+fn foresee<L: Lanes>(l: L, matrix: &[f32], from: usize, len: usize) {
+    const ROWS: usize = 32;
+    const WIDTH: usize = (GROUP + 1) * LANES;
+    let from = from + ROWS * len;
+    if let Some(columns) = matrix.get(from..from + WIDTH) {
+        l.prefetch(columns);
     }
 }
 
@@ -168,20 +222,4 @@ fn add_step<L: Lanes, const P: usize>(
 #[inline(always)]
 fn write_row<L: Lanes, const P: usize>(l: L, row: &[Pack; P], out: &mut [f32]) {
     out.chunks_mut(LANES).zip(row).for_each(|(out, pack)| write(l, l.load(pack), out));
-}
-
-#[inline(always)]
-fn load<L: Lanes, const P: usize>(l: L, packs: &[Pack; P]) -> [L::F; P] {
-    let mut out = [l.splat(0.0); P];
-    for (out, pack) in out.iter_mut().zip(packs) {
-        *out = l.load(pack);
-    }
-    out
-}
-
-#[inline(always)]
-fn store<L: Lanes, const P: usize>(l: L, packs: &mut [Pack; P], values: [L::F; P]) {
-    for (pack, value) in packs.iter_mut().zip(values) {
-        l.store(pack, value);
-    }
 }

@@ -1,0 +1,129 @@
+//! The walk of values that are given. Where a strip's ones are is known, so each pack of units passes all of its rows at once, and
+//! units between two ones of a strip never leave the registers.
+
+use std::ops::Range;
+
+use super::{
+    dots::{dots, dots_of_given, dots_of_two},
+    hidden::{SAFE, Units},
+    strips::TILE,
+    walk::{Sample, Walk, sixteen},
+};
+use crate::kernels::{Lanes, Pack};
+
+/// What a sample has before it in a strip.
+struct Rows {
+    /// The first row after its first one.
+    from: usize,
+    /// A bit for every row that follows a one.
+    after_one: u32,
+}
+
+impl Walk<'_, '_> {
+    /// The strip for all samples.
+    #[inline(always)]
+    pub fn walk_given<L: Lanes>(&mut self, l: L) {
+        // A sample without ones, which waits for another: V is read once for both.
+        let mut waiting = None;
+        for sample in 0..self.block.len {
+            let Some(rows) = self.rows(sample) else { continue };
+            if L::DOTS < TILE || rows.from != 0 || rows.after_one != 0 {
+                self.given(l, sample, &rows);
+            } else if let Some(other) = waiting.take() {
+                self.given_two(l, [other, sample]);
+            } else {
+                waiting = Some(sample);
+            }
+        }
+        if let Some(sample) = waiting {
+            self.given(l, sample, &Rows { from: 0, after_one: 0 });
+        }
+    }
+
+    /// None before the sample's first one.
+    fn rows(&self, sample: usize) -> Option<Rows> {
+        let from = self.samples[sample].start.saturating_sub(self.first);
+        if self.first + from >= self.end {
+            return None;
+        }
+        let x = &self.block.x[sample * self.model.event.n_dims()..][self.first + from - 1..self.end - 1];
+        Some(Rows { from, after_one: x.iter().rev().fold(0, |bits, &x| bits << 1 | u32::from(x)) << from })
+    }
+
+    #[inline(always)]
+    fn given<L: Lanes>(&mut self, l: L, sample: usize, rows: &Rows) {
+        let &Rows { from, after_one } = rows;
+        let (model, strip, n_rows) = (self.model, self.strip, self.end - self.first);
+        let Sample { start, bound } = &mut self.samples[sample];
+        let mut units = Units::of(sample, self.hidden, model.hidden.packs(), bound);
+        if self.first + from == *start {
+            model.hidden.begin(l, &mut units);
+        }
+        let ones = (0..n_rows).filter(|row| after_one >> row & 1 == 1);
+        let bound = ones.fold(*units.bound, |bound, row| bound + f64::from(strip.one_before(row).reach));
+        if bound > f64::from(SAFE) && after_one != 0 {
+            return self.given_by_segments(l, sample, rows);
+        }
+        *units.bound = bound;
+        const HALF: usize = TILE / 2;
+        const { assert!(L::DOTS == TILE || L::DOTS == HALF) };
+        if L::DOTS == TILE {
+            let dots = dots_of_given::<L, TILE>(l, strip, 0, after_one, &mut units);
+            return self.write(l, sample, (0, dots), from..n_rows);
+        }
+        for first in [0, HALF] {
+            let rows = from.max(first)..n_rows.min(first + HALF);
+            if !rows.is_empty() {
+                let mut units = Units::of(sample, self.hidden, model.hidden.packs(), &mut self.samples[sample].bound);
+                let dots = dots_of_given::<L, HALF>(l, strip, first, after_one, &mut units);
+                self.write(l, sample, (first, dots), rows);
+            }
+        }
+    }
+
+    /// One segment after the other, since the odds may have to be left on the way.
+    #[inline(always)]
+    fn given_by_segments<L: Lanes>(&mut self, l: L, sample: usize, rows: &Rows) {
+        let &Rows { from, after_one } = rows;
+        let (model, strip, n_rows) = (self.model, self.strip, self.end - self.first);
+        let mut row = from;
+        while row < n_rows {
+            let next = row + 1 + (after_one >> row >> 1).trailing_zeros() as usize;
+            let next = next.min(n_rows).min(row + L::DOTS);
+            let mut units = Units::of(sample, self.hidden, model.hidden.packs(), &mut self.samples[sample].bound);
+            let mut factors = None;
+            if after_one >> row & 1 == 1 {
+                let x = &self.block.x[sample * model.event.n_dims()..][..self.first + row];
+                factors = model.hidden.advance(l, strip.one_before(row), x, &mut units);
+            }
+            let dots = dots(l, strip.v, (row, next - row), &mut units, factors);
+            self.write(l, sample, (row, dots), row..next);
+            row = next;
+        }
+    }
+
+    /// All rows of two samples that have no ones.
+    #[inline(always)]
+    fn given_two<L: Lanes>(&mut self, l: L, samples: [usize; 2]) {
+        let packs = self.model.hidden.packs();
+        let [a, b] = samples.map(|sample| &self.hidden[sample * 2 * packs..][packs..2 * packs]);
+        let dots = dots_of_two(l, self.strip.v, a, b);
+        for (sample, dots) in samples.into_iter().zip(dots) {
+            self.write(l, sample, (0, dots), 0..self.end - self.first);
+        }
+    }
+
+    /// Writes some rows' logits from their products, the first of which is that of row `first`.
+    #[inline(always)]
+    fn write<L: Lanes>(&mut self, l: L, sample: usize, (first, dots): (usize, L::F), rows: Range<usize>) {
+        let b = l.read(sixteen(&self.model.b, self.first + first));
+        let mut logits = Pack::ZERO;
+        l.store(&mut logits, l.add(b, dots));
+        let tile = self.tile_of_field(sample);
+        if rows == (0..TILE) {
+            tile.copy_from_slice(&logits.0[..TILE]);
+        } else {
+            rows.for_each(|row| tile[row] = logits.0[row - first]);
+        }
+    }
+}
