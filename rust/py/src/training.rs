@@ -46,19 +46,28 @@ fn score<M: Model>(
     walk(py, &model, Batch { n, driver: Driver::Score(&score), n_steps: None, block_len: None, outputs, threads }, None)
 }
 
-/// What the gradient is taken of: as many rows as `scale` has values.
-fn scored<'a>(
-    n_dims: usize,
-    x: &'a Read<'_, u8>,
-    probs: &'a Read<'_, f32>,
-    scale: &'a Read<'_, f32>,
-) -> PyResult<Scored<'a>> {
-    let n = scale.len();
-    Ok(Scored {
+/// Fills `gradients`, which have these names and the lengths of the weights. The last ones are a bias for each dimension, and there are
+/// as many rows as `scale` has values.
+fn gradient<'a, const N: usize>(
+    py: Python<'_>,
+    (names, weights): ([&str; N], [&[f32]; N]),
+    (x, probs, scale): (&'a Read<'_, u8>, &'a Read<'_, f32>, &'a Read<'_, f32>),
+    gradients: &[Write<'_, f32>; N],
+    work: impl Send + FnOnce(Scored<'a>, [&mut [f32]; N], &mut dyn FnMut() -> bool) -> Result<(), Error>,
+) -> PyResult<()> {
+    let (n, n_dims) = (scale.len(), weights[N - 1].len());
+    let scored = Scored {
         x: slice("x", x, n * n_dims)?,
         probs: slice("probs", probs, n * n_dims)?,
         scale: slice("scale", scale, n)?,
-    })
+    };
+    let named = names.into_iter().zip(weights);
+    let arrays: PyResult<Vec<_>> = names.into_iter().zip(gradients).map(|(name, out)| writable(name, out)).collect();
+    let mut arrays = arrays?;
+    let outs: PyResult<Vec<_>> =
+        named.zip(&mut arrays).map(|((name, weight), out)| slice_mut(name, out, weight.len())).collect();
+    let Ok(outs) = <[_; N]>::try_from(outs?) else { unreachable!("as many as there are names") };
+    interruptible(py, None, |go_on| work(scored, outs, &mut || go_on(0)))
 }
 
 /// At least one.
@@ -99,15 +108,11 @@ pub fn fvsbn_gradient(
     gradients: [Write<'_, f32>; 2],
     threads: usize,
 ) -> PyResult<()> {
-    let [weight, bias] = fvsbn_weights(&weights)?.map(<[f32]>::len);
-    let scored = scored(bias, &x, &probs, &scale)?;
-    let [mut out_weight, mut out_bias] = [writable("weight", &gradients[0])?, writable("bias", &gradients[1])?];
-    let out = fvsbn::gradient::Gradient {
-        weight: slice_mut("weight", &mut out_weight, weight)?,
-        bias: slice_mut("bias", &mut out_bias, bias)?,
-    };
-    let threads = at_least_one(threads);
-    interruptible(py, None, |go_on| fvsbn::gradient::gradient(scored, out, threads, &mut || go_on(0)))
+    let weights = fvsbn_weights(&weights)?;
+    gradient(py, (["weight", "bias"], weights), (&x, &probs, &scale), &gradients, |scored, [weight, bias], go_on| {
+        let out = fvsbn::gradient::Gradient { weight, bias };
+        fvsbn::gradient::gradient(scored, out, at_least_one(threads), go_on)
+    })
 }
 
 /// A NADE's W (`n_dims`, `n_hidden`), c (`n_hidden`), V (`n_dims`, `n_hidden`) and b (`n_dims`).
@@ -149,16 +154,10 @@ pub fn nade_gradient(
     threads: usize,
 ) -> PyResult<()> {
     let weights = nade_weights(&weights)?;
-    let scored = scored(weights.b.len(), &x, &probs, &scale)?;
-    let [w, c, v, b] = &gradients;
-    let (mut w, mut c) = (writable("w", w)?, writable("c", c)?);
-    let (mut v, mut b) = (writable("v", v)?, writable("b", b)?);
-    let out = nade::gradient::Gradient {
-        w: slice_mut("w", &mut w, weights.w.len())?,
-        c: slice_mut("c", &mut c, weights.c.len())?,
-        v: slice_mut("v", &mut v, weights.v.len())?,
-        b: slice_mut("b", &mut b, weights.b.len())?,
-    };
-    let threads = at_least_one(threads);
-    interruptible(py, None, |go_on| nade::gradient::gradient(weights, scored, out, threads, &mut || go_on(0)))
+    let nade::Weights { w, c, v, b } = weights;
+    let named = (["w", "c", "v", "b"], [w, c, v, b]);
+    gradient(py, named, (&x, &probs, &scale), &gradients, |scored, [w, c, v, b], go_on| {
+        let out = nade::gradient::Gradient { w, c, v, b };
+        nade::gradient::gradient(weights, scored, out, at_least_one(threads), go_on)
+    })
 }

@@ -134,13 +134,6 @@ impl Lanes for Avx2 {
         unsafe { [sum8(a), _mm256_setzero_ps()] }
     }
     #[inline(always)]
-    fn prefetch(self, values: &[f32]) {
-        for line in values.chunks(LANES) {
-            // SAFETY: a hint, which reads nothing; every processor with these features has it.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
-        }
-    }
-    #[inline(always)]
     fn splat_u(self, x: u32) -> Self::U {
         // SAFETY: the token proves that the processor has the instruction.
         unsafe { [_mm256_set1_epi32(x.cast_signed()); 2] }

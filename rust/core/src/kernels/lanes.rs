@@ -92,9 +92,6 @@ pub trait Lanes: Copy {
     fn sum(self, a: Self::F) -> f32;
     /// Lane r of the first eight: `sum` of a\[r\], to the same bits, since the eight share their shuffles; then zeros.
     fn sum8(self, a: [Self::F; 8]) -> Self::F;
-    /// Has these values brought near, where they will be read soon and the processor cannot know.
-    #[inline(always)]
-    fn prefetch(self, _values: &[f32]) {}
     /// Lane l of all becomes the l-th.
     #[inline(always)]
     fn transpose(self, a: &mut [Self::F; LANES]) {
@@ -144,6 +141,20 @@ pub trait Lanes: Copy {
     fn bits(self, a: Self::F) -> Self::U;
     /// The float of these bits.
     fn float(self, a: Self::U) -> Self::F;
+}
+
+/// Has these values brought near, where they will soon be used and the processor cannot know.
+#[inline(always)]
+pub fn prefetch(values: &[f32]) {
+    for line in values.chunks(LANES) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint, which reads nothing; every processor of this kind has it.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = line;
+    }
 }
 
 /// Reads packs.

@@ -13,4 +13,4 @@ mod portable;
 mod tests;
 
 pub use isa::{Isa, Kernel};
-pub use lanes::{LANES, Lanes, Pack, flat, flat_mut, load_packs, store_packs, to_pack, to_packs};
+pub use lanes::{LANES, Lanes, Pack, flat, flat_mut, load_packs, prefetch, store_packs, to_pack, to_packs};

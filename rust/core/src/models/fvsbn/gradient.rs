@@ -9,7 +9,7 @@ use std::num::NonZero;
 
 use crate::{
     error::Error,
-    kernels::{Isa, Kernel, LANES, Lanes, Pack, flat_mut},
+    kernels::{Isa, Kernel, LANES, Lanes, Pack, flat_mut, load_packs},
     models::gradient::{Scored, share, write},
 };
 
@@ -90,14 +90,14 @@ impl Kernel for Outputs<'_> {
         let g = || g.iter().skip(at).step_by(*tiles);
         let mut total = [Pack::ZERO; PACKS];
         for g in g() {
-            add(l, &mut total, g.each_ref().map(|g| l.load(g)));
+            add(l, &mut total, load_packs(l, g));
         }
         bias.copy_from_slice(&flat_mut(&mut total)[..bias.len()]);
         for tile in 0..=at {
             // For each input, what the outputs' weights get.
             let mut sums = [[Pack::ZERO; PACKS]; TILE];
             for (g, ones) in g().zip(ones.iter().skip(tile).step_by(*tiles)) {
-                let (g, mut ones) = (g.each_ref().map(|g| l.load(g)), *ones);
+                let (g, mut ones) = (load_packs(l, g), *ones);
                 while ones != 0 {
                     add(l, &mut sums[ones.trailing_zeros() as usize], g);
                     ones &= ones - 1;
@@ -119,10 +119,10 @@ fn add<L: Lanes>(l: L, sums: &mut [Pack; PACKS], values: [L::F; PACKS]) {
     }
 }
 
-/// Writes the columns of rows of packs into the rows of `out`, `len` values each, from value `from` on.
+/// Writes what each input's row holds for the outputs into the outputs' rows, `len` values each, from value `from` on.
 #[inline(always)]
-fn write_columns<L: Lanes, const P: usize>(l: L, rows: &[[Pack; P]], out: &mut [f32], len: usize, from: usize) {
-    let end = len.min(from + rows.len());
+fn write_columns<L: Lanes>(l: L, rows: &[[Pack; PACKS]; TILE], out: &mut [f32], len: usize, from: usize) {
+    let end = len.min(from + TILE);
     for first in (from..end).step_by(LANES) {
         for (p, out) in out.chunks_mut(LANES * len).enumerate() {
             let mut square = [l.splat(0.0); LANES];

@@ -4,10 +4,10 @@
 use std::ops::Range;
 
 use super::{
-    dots::{dots, dots_of_given, dots_of_two},
+    dots::{dots, dots_of_given},
     hidden::{SAFE, Units},
     strips::TILE,
-    walk::{Sample, Walk, sixteen},
+    walk::{Sample, Walk},
 };
 use crate::kernels::{Lanes, Pack};
 
@@ -67,17 +67,18 @@ impl Walk<'_, '_> {
         *units.bound = bound;
         const HALF: usize = TILE / 2;
         const { assert!(L::DOTS == TILE || L::DOTS == HALF) };
-        if L::DOTS == TILE {
-            let dots = dots_of_given::<L, TILE>(l, strip, 0, after_one, &mut units);
-            return self.write(l, sample, (0, dots), from..n_rows);
-        }
-        for first in [0, HALF] {
-            let rows = from.max(first)..n_rows.min(first + HALF);
-            if !rows.is_empty() {
-                let mut units = Units::of(sample, self.hidden, model.hidden.packs(), &mut self.samples[sample].bound);
-                let dots = dots_of_given::<L, HALF>(l, strip, first, after_one, &mut units);
-                self.write(l, sample, (first, dots), rows);
+        for first in (0..TILE).step_by(L::DOTS) {
+            let rows = from.max(first)..n_rows.min(first + L::DOTS);
+            if rows.is_empty() {
+                continue;
             }
+            let mut units = Units::of(sample, self.hidden, model.hidden.packs(), &mut self.samples[sample].bound);
+            let dots = if L::DOTS == TILE {
+                dots_of_given::<L, TILE>(l, strip, first, after_one, &mut units)
+            } else {
+                dots_of_given::<L, HALF>(l, strip, first, after_one, &mut units)
+            };
+            self.write(l, sample, (first, dots), rows);
         }
     }
 
@@ -105,9 +106,7 @@ impl Walk<'_, '_> {
     /// All rows of two samples that have no ones.
     #[inline(always)]
     fn given_two<L: Lanes>(&mut self, l: L, samples: [usize; 2]) {
-        let packs = self.model.hidden.packs();
-        let [a, b] = samples.map(|sample| &self.hidden[sample * 2 * packs..][packs..2 * packs]);
-        let dots = dots_of_two(l, self.strip.v, a, b);
+        let dots = self.dots_of_two(l, samples);
         for (sample, dots) in samples.into_iter().zip(dots) {
             self.write(l, sample, (0, dots), 0..self.end - self.first);
         }
@@ -116,9 +115,8 @@ impl Walk<'_, '_> {
     /// Writes some rows' logits from their products, the first of which is that of row `first`.
     #[inline(always)]
     fn write<L: Lanes>(&mut self, l: L, sample: usize, (first, dots): (usize, L::F), rows: Range<usize>) {
-        let b = l.read(sixteen(&self.model.b, self.first + first));
         let mut logits = Pack::ZERO;
-        l.store(&mut logits, l.add(b, dots));
+        l.store(&mut logits, self.model.logits(l, self.first + first, dots));
         let tile = self.tile_of_field(sample);
         if rows == (0..TILE) {
             tile.copy_from_slice(&logits.0[..TILE]);

@@ -17,7 +17,7 @@ pub const SAFE: f32 = 83.0;
 pub struct Hidden<'a> {
     /// Row i: W_i, `n_hidden` values. For the few samples whose odds are no safe floats.
     w: Cow<'a, [f32]>,
-    n_hidden: usize,
+    pub n_hidden: usize,
     /// Filled up with zeros to whole packs.
     c: Vec<Pack>,
     /// e^(−c)

@@ -77,7 +77,6 @@ impl<'a> Weights<'a> {
 /// A NADE: one that is kept, or that of a training step.
 pub struct Nade<'a> {
     event: Event,
-    n_hidden: usize,
     hidden: Hidden<'a>,
     layout: Layout<'a>,
     /// Filled up so that sixteen can be read from any step on.
@@ -133,7 +132,7 @@ impl<'a> Nade<'a> {
         let hidden = Hidden::new(isa, w, weights.c);
         let first_logits = isa.run(FirstLogits { hidden: &hidden, weights });
         let b = [weights.b, &[0.0; LANES]].concat();
-        Self { event, n_hidden: weights.c.len(), hidden, layout, b, first_logits }
+        Self { event, hidden, layout, b, first_logits }
     }
 
     /// All strips, if they are kept.
@@ -162,20 +161,20 @@ impl Model for Nade<'_> {
     }
 
     fn n_params(&self) -> usize {
-        self.event.n_dims() * (2 * self.n_hidden + 1) + self.n_hidden
+        self.event.n_dims() * (2 * self.hidden.n_hidden + 1) + self.hidden.n_hidden
     }
 
     fn cost(&self) -> usize {
-        self.event.n_dims() * self.n_hidden
+        self.event.n_dims() * self.hidden.n_hidden
     }
 
     fn block_len(&self) -> usize {
         // The hidden units of all samples should fit half of a second-level cache of 1 MiB.
-        ((1 << 16) / self.n_hidden).clamp(8, 64)
+        ((1 << 16) / self.hidden.n_hidden).clamp(8, 64)
     }
 
     fn feature_shape(&self) -> Option<Vec<usize>> {
-        Some(vec![self.n_hidden])
+        Some(vec![self.hidden.n_hidden])
     }
 
     fn turn(&self, step: usize) -> usize {

@@ -3,16 +3,13 @@
 use super::{
     Nade, Weights,
     hidden::{Hidden, Units},
-    strips::read,
+    strips::{TILE, read},
     walk::Sample,
 };
 use crate::{
     block::Block,
     kernels::{Kernel, LANES, Lanes, Pack, flat, flat_mut},
 };
-
-/// Rows of V that are multiplied at once.
-const ROWS: usize = 8;
 
 /// Computes b_i + V_i · h for every i with the units before the first step; −∞ in the lanes that fill up the last pack.
 pub struct FirstLogits<'a> {
@@ -30,12 +27,12 @@ impl Kernel for FirstLogits<'_> {
         hidden.begin(l, &mut Units { state: &mut state, h: &mut h, bound: &mut bound });
         let n_dims = weights.b.len();
         let mut logits = vec![Pack([f32::NEG_INFINITY; LANES]); n_dims.div_ceil(LANES)];
-        for (at, (logits, b)) in flat_mut(&mut logits).chunks_mut(ROWS).zip(weights.b.chunks(ROWS)).enumerate() {
+        for (at, (logits, b)) in flat_mut(&mut logits).chunks_mut(TILE).zip(weights.b.chunks(TILE)).enumerate() {
             // The last rows are multiplied again and again, where there are no others.
-            let rows: [_; ROWS] = std::array::from_fn(|r| weights.v((at * ROWS + r).min(n_dims - 1)));
-            let mut sums = [l.splat(0.0); ROWS];
+            let rows: [_; TILE] = std::array::from_fn(|r| weights.v((at * TILE + r).min(n_dims - 1)));
+            let mut sums = [l.splat(0.0); TILE];
             for (pack, h) in h.iter().enumerate() {
-                for r in 0..ROWS {
+                for r in 0..TILE {
                     sums[r] = l.fma(read(l, rows[r], pack), l.load(h), sums[r]);
                 }
             }

@@ -91,10 +91,7 @@ impl Kernel for Fill<'_> {
             let Some(step) = (first + row).checked_sub(1).filter(|step| *step < n_dims) else { continue };
             let mut largest = l.splat(0.0);
             for (pack, factors) in factors.iter_mut().enumerate() {
-                let w = read(l, weights.w(step), pack);
-                let negative = math::neg(l, w);
-                largest = l.max(largest, l.max(w, negative));
-                l.store(factors, math::exp(l, negative));
+                l.store(factors, factor(l, weights.w(step), pack, &mut largest));
             }
             let mut lanes = Pack::ZERO;
             l.store(&mut lanes, largest);
@@ -109,6 +106,14 @@ impl Kernel for Fill<'_> {
             v[TILE.min(n_dims - first)..].fill(Pack::ZERO);
         }
     }
+}
+
+/// e^(−w) for a pack of a row of W, whose largest |w| is kept.
+#[inline(always)]
+pub fn factor<L: Lanes>(l: L, row: &[f32], pack: usize, largest: &mut L::F) -> L::F {
+    let w = read(l, row, pack);
+    *largest = l.max(*largest, math::abs(l, w));
+    math::exp(l, math::neg(l, w))
 }
 
 /// A pack of a row, the last one filled up with zeros.

@@ -161,13 +161,18 @@ impl Walk<'_, '_> {
     /// Computes all rows' logits for two samples.
     #[inline(always)]
     fn compute_pair<L: Lanes>(&mut self, l: L, sample: usize, turns: &mut [Turn]) {
-        let packs = self.model.hidden.packs();
-        let (a, b) = self.hidden[sample * 2 * packs..][..4 * packs].split_at(2 * packs);
-        let dots = dots_of_two(l, self.strip.v, &a[packs..], &b[packs..]);
-        for (turn, dots) in turns.iter_mut().zip(dots) {
+        for (turn, dots) in turns.iter_mut().zip(self.dots_of_two(l, [sample, sample + 1])) {
             turn.computed = self.end - self.first;
-            l.write(sixteen_mut(&mut turn.logits, 0), l.add(l.read(sixteen(&self.model.b, self.first)), dots));
+            l.write(sixteen_mut(&mut turn.logits, 0), self.model.logits(l, self.first, dots));
         }
+    }
+
+    /// V_i · h for all rows, of two samples whose units stay as they are.
+    #[inline(always)]
+    pub fn dots_of_two<L: Lanes>(&self, l: L, samples: [usize; 2]) -> [L::F; 2] {
+        let packs = self.model.hidden.packs();
+        let [a, b] = samples.map(|sample| &self.hidden[sample * 2 * packs..][packs..2 * packs]);
+        dots_of_two(l, self.strip.v, a, b)
     }
 
     /// Decides the rows that are computed, and computes more.
@@ -216,12 +221,20 @@ impl Walk<'_, '_> {
             if x[step - 1] == 1 { model.hidden.advance(l, strip.one_before(turn.row), x, &mut units) } else { None };
         turn.computed = turn.rows_ahead(*end - *first).min(L::DOTS);
         let dots = dots(l, strip.v, (turn.row, turn.computed), &mut units, factors);
-        l.write(sixteen_mut(&mut turn.logits, turn.row), l.add(l.read(sixteen(&model.b, step)), dots));
+        l.write(sixteen_mut(&mut turn.logits, turn.row), model.logits(l, step, dots));
+    }
+}
+
+impl Nade<'_> {
+    /// b + V h for sixteen steps from this one on.
+    #[inline(always)]
+    pub fn logits<L: Lanes>(&self, l: L, step: usize, dots: L::F) -> L::F {
+        l.add(l.read(sixteen(&self.b, step)), dots)
     }
 }
 
 /// The sixteen floats from `at` on.
-pub fn sixteen(floats: &[f32], at: usize) -> &[f32; LANES] {
+fn sixteen(floats: &[f32], at: usize) -> &[f32; LANES] {
     floats[at..][..LANES].try_into().expect("as long")
 }
 

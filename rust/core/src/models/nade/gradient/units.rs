@@ -6,13 +6,13 @@ use super::{
     super::{
         Weights,
         hidden::{Hidden, SAFE},
-        strips::read,
+        strips::{factor, read},
     },
     GROUP, Gradient, ROWS,
     chunk::{Chunk, Turn},
 };
 use crate::{
-    kernels::{Kernel, LANES, Lanes, Pack, load_packs, math, store_packs},
+    kernels::{Kernel, LANES, Lanes, Pack, load_packs, prefetch, store_packs},
     models::gradient::write,
 };
 
@@ -55,12 +55,10 @@ impl<const P: usize> Own<P> {
         let mut largest = l.splat(0.0);
         for (step, (factors, v)) in factors.iter_mut().zip(&mut v).enumerate() {
             for matrix in [weights.w, weights.v] {
-                foresee(l, matrix, step * n_hidden + pack * LANES, n_hidden);
+                foresee(matrix, step * n_hidden + pack * LANES, n_hidden);
             }
             for p in 0..P {
-                let negative = math::neg(l, read(l, weights.w(step), pack + p));
-                largest = l.max(largest, math::abs(l, negative));
-                l.store(&mut factors[p], math::exp(l, negative));
+                l.store(&mut factors[p], factor(l, weights.w(step), pack + p, &mut largest));
                 l.store(&mut v[p], read(l, weights.v(step), pack + p));
             }
         }
@@ -128,7 +126,7 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
         for step in 0..n_dims {
             let units = step * n_hidden + units.start..step * n_hidden + units.end;
             for matrix in [&*out.w, &*out.v] {
-                foresee(l, matrix, units.start, n_hidden);
+                foresee(matrix, units.start, n_hidden);
             }
             write_row(l, &w[step + 1], &mut out.w[units.clone()]);
             write_row(l, &v[step], &mut out.v[units]);
@@ -192,15 +190,17 @@ impl<const P: usize> Passing<'_, P> {
     }
 }
 
-/// Has what stands at `from` brought near for some rows on. The units are a few columns of a matrix, too far apart for the processor
+/// Has what stands some rows after `from` brought near. The units are a few columns of a matrix, too far apart for the processor
 /// to foresee.
 #[inline(always)]
-fn foresee<L: Lanes>(l: L, matrix: &[f32], from: usize, len: usize) {
-    const ROWS: usize = 32;
+fn foresee(matrix: &[f32], from: usize, len: usize) {
+    /// Rows on the way at a time.
+    const AHEAD: usize = 32;
+    /// The columns, and as many more as a line may begin before them.
     const WIDTH: usize = (GROUP + 1) * LANES;
-    let from = from + ROWS * len;
+    let from = from + AHEAD * len;
     if let Some(columns) = matrix.get(from..from + WIDTH) {
-        l.prefetch(columns);
+        prefetch(columns);
     }
 }
 
