@@ -197,7 +197,7 @@ def _check_support(x: Tensor, n_classes: int, name: str) -> None:
     if x.dtype == torch.bool or x.numel() == 0:
         return
     if not x.is_floating_point():
-        least, most = x.aminmax()
+        least, most = map(int, x.aminmax())
         if least >= 0 and most < n_classes:
             return
     if n_classes == 2:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -20,10 +19,10 @@ class Core(NamedTuple):
     gradient: Callable[..., None]
 
 
-def takes(*tensors: Tensor) -> bool:
+def takes(weights: Sequence[Tensor]) -> bool:
     """Whether the core can run with these weights: plain float32 tensors on the CPU."""
     plain = (Tensor, torch.nn.Parameter)
-    return all(type(t) in plain and t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
+    return all(type(w) in plain and w.is_cpu and w.dtype is torch.float32 for w in weights)
 
 
 _threads: ContextVar[int | None] = ContextVar("threads", default=None)
@@ -50,9 +49,16 @@ def _core_threads() -> int:
     return _threads.get() or torch.get_num_threads()
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
-def log_prob(z: Tensor, core: Core, *weights: Tensor) -> Tensor:
+def log_prob(z: Tensor, core: Core, weights: Sequence[Tensor]) -> Tensor:
     """log p of bits z (n, n_dims) in the order of the steps, in nats: (n,), differentiable in the weights."""
+    # To leave a graph that is compiled takes some time even where none is.
+    apply = _outside_the_graph if torch.compiler.is_compiling() else _LogProb.apply
+    total: Tensor = apply(z, core, *weights)
+    return total
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _outside_the_graph(z: Tensor, core: Core, *weights: Tensor) -> Tensor:
     total: Tensor = _LogProb.apply(z, core, *weights)
     return total
 
@@ -62,11 +68,11 @@ class _LogProb(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, core: Core, *weights: Tensor) -> Tensor:
-        ctx.core = core
+        ctx.core, ctx.weights = core, [np.ascontiguousarray(weight.detach().numpy()) for weight in weights]
         ctx.save_for_backward(*weights)
         ctx.bits = np.ascontiguousarray(z.detach().to(torch.uint8).numpy())
         log_prob, ctx.probs = np.empty(len(z)), np.empty(z.shape, np.float32)
-        core.score(_arrays(weights), ctx.bits, log_prob, ctx.probs, _core_threads())
+        core.score(ctx.weights, ctx.bits, log_prob, ctx.probs, _core_threads())
         return torch.from_numpy(log_prob.astype(np.float32))
 
     @staticmethod
@@ -76,12 +82,8 @@ class _LogProb(torch.autograd.Function):
                 "the core has no gradients of gradients: create_graph=True is not supported "
                 '(FVSBN has them with backend="torch")'
             )
-        weights = _arrays(ctx.saved_tensors)
+        _ = ctx.saved_tensors  # raises if a weight has been changed in place
         scale = np.ascontiguousarray(grad.detach().numpy())
-        gradients = [np.empty(weight.shape, np.float32) for weight in weights]
-        ctx.core.gradient(weights, ctx.bits, ctx.probs, scale, gradients, _core_threads())
+        gradients = [np.empty(weight.shape, np.float32) for weight in ctx.weights]
+        ctx.core.gradient(ctx.weights, ctx.bits, ctx.probs, scale, gradients, _core_threads())
         return None, None, *map(torch.from_numpy, gradients)
-
-
-def _arrays(weights: Sequence[Tensor]) -> list[NDArray[np.float32]]:
-    return [np.ascontiguousarray(weight.detach().numpy()) for weight in weights]

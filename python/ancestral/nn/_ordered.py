@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from ancestral.nn._base import Autoregressive, as_events, as_order, as_size
 class OrderedBits(Autoregressive):
     """A model of x in {0, 1}^n_dims whose parameters are indexed by step: z = x[:, order]."""
 
+    _CORE: ClassVar[_core_step.Core]
     _steps: Tensor | None
     _places: Tensor | None
 
@@ -33,17 +34,17 @@ class OrderedBits(Autoregressive):
         """Logits (n, n_dims) of the steps, given the bits in the order of the steps."""
 
     @abstractmethod
-    def _core_log_prob(self, z: Tensor) -> Tensor:
-        """`log_prob` in the core, given the bits in the order of the steps."""
+    def _weights(self) -> tuple[Tensor, ...]:
+        """The parameters as the core's functions take them."""
 
     def _in_core(self) -> bool:
-        return self.backend != "torch" and _core_step.takes(*self.parameters())
+        return self.backend != "torch" and _core_step.takes(self._weights())
 
     def log_prob(self, x: Any) -> Tensor:
         if not self._in_core():
             return super().log_prob(x)
         z = as_events(x, self.event_shape, self.n_classes, "x").cpu()
-        return self._core_log_prob(z if self._steps is None else z[:, self._steps])
+        return _core_step.log_prob(z if self._steps is None else z[:, self._steps], self._CORE, self._weights())
 
     log_prob.__doc__ = Autoregressive.log_prob.__doc__
 

@@ -8,11 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ancestral import _core
-from ancestral.nn import _core_step
 from ancestral.nn._base import exported
+from ancestral.nn._core_step import Core
 from ancestral.nn._ordered import OrderedBits
-
-_CORE = _core_step.Core(_core.fvsbn_score, _core.fvsbn_gradient)
 
 
 class FVSBN(OrderedBits):
@@ -62,6 +60,7 @@ class FVSBN(OrderedBits):
     """
 
     kind: ClassVar[str] = "FVSBN"
+    _CORE: ClassVar[Core] = Core(_core.fvsbn_score, _core.fvsbn_gradient)
     default_lr: ClassVar[float] = 3e-2
 
     def __init__(self, n_dims: int, order: Any = None, *, backend: str = "auto") -> None:
@@ -79,9 +78,8 @@ class FVSBN(OrderedBits):
     def extra_repr(self) -> str:
         return f"{self.n_dims}" + ("" if self.order is None else ", order=...")
 
-    def _core_log_prob(self, z: Tensor) -> Tensor:
-        total: Tensor = _core_step.log_prob(z, _CORE, self.weight, self.bias)
-        return total
+    def _weights(self) -> tuple[Tensor, ...]:
+        return self.weight, self.bias
 
     def _step_logits(self, z: Tensor) -> Tensor:
         return torch.addmm(self.bias, z, self.weight.tril(-1).T)

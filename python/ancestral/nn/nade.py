@@ -9,15 +9,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ancestral import _core
-from ancestral.nn import _core_step
 from ancestral.nn._base import as_size, exported
+from ancestral.nn._core_step import Core
 from ancestral.nn._ordered import OrderedBits
 
 # Steps computed at once. Within a chunk the work grows with its length, around it with the number of
 # chunks. On a CPU, with 784 dimensions and 500 hidden units, 4 to 16 are equally fast, 32 is slower.
 CHUNK = 8
-
-_CORE = _core_step.Core(_core.nade_score, _core.nade_gradient)
 
 
 class NADE(OrderedBits):
@@ -72,6 +70,7 @@ class NADE(OrderedBits):
     """
 
     kind: ClassVar[str] = "NADE"
+    _CORE: ClassVar[Core] = Core(_core.nade_score, _core.nade_gradient)
     default_lr: ClassVar[float] = 2e-2
 
     def __init__(self, n_dims: int, n_hidden: int, order: Any = None, *, backend: str = "auto") -> None:
@@ -93,9 +92,8 @@ class NADE(OrderedBits):
     def extra_repr(self) -> str:
         return f"{self.n_dims}, n_hidden={self.n_hidden}" + ("" if self.order is None else ", order=...")
 
-    def _core_log_prob(self, z: Tensor) -> Tensor:
-        total: Tensor = _core_step.log_prob(z, _CORE, self.W, self.c, self.V, self.b)
-        return total
+    def _weights(self) -> tuple[Tensor, ...]:
+        return self.W, self.c, self.V, self.b
 
     def _step_logits(self, z: Tensor) -> Tensor:
         logits: Tensor = _ChunkedLogits.apply(z, self.W, self.c, self.V, CHUNK)
