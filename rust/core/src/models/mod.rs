@@ -40,6 +40,15 @@ fn check_range<'a>(what: &str, rows: impl Iterator<Item = f64> + 'a) -> Result<(
     Ok(())
 }
 
+/// For each column of rows of bits, something other than 0 if there is a one.
+fn any(rows: &[u8], n_dims: usize) -> Vec<u8> {
+    let mut any = vec![0; n_dims];
+    for row in rows.chunks_exact(n_dims) {
+        any.iter_mut().zip(row).for_each(|(any, x)| *any |= x);
+    }
+    any
+}
+
 /// Σ |value|
 fn abs_sum(values: &[f32]) -> f64 {
     values.iter().map(|&value| f64::from(value.abs())).sum()

@@ -23,7 +23,10 @@ use super::{Weights, hidden::Hidden};
 use crate::{
     error::Error,
     kernels::Isa,
-    models::gradient::{Scored, share},
+    models::{
+        any,
+        gradient::{Scored, share},
+    },
 };
 
 /// Steps that all samples pass before the next ones come: few enough to be of one segment as a rule.
@@ -57,7 +60,7 @@ pub fn gradient(
     let isa = Isa::get()?;
     let n_dims = weights.b.len();
     let hidden = Hidden::new(isa, weights.w.into(), weights.c);
-    let cuts = cut(scored.x, n_dims);
+    let (cuts, ones) = (cut(scored.x, n_dims), any(scored.x, n_dims));
     let chunks: Vec<_> = cuts.iter().map(|_| OnceLock::new()).collect();
     let chunk = |at: usize| chunks[at].get_or_init(|| Chunk::new(scored, n_dims, cuts[at].clone()));
     let out = Mutex::new(out);
@@ -69,6 +72,7 @@ pub fn gradient(
         isa.run(Units {
             weights,
             hidden: &hidden,
+            ones: &ones,
             chunks: (0..cuts.len()).map(&chunk),
             pack: group * GROUP,
             out: &out,

@@ -32,7 +32,7 @@ use crate::{
     checkpoint::Checkpoint,
     error::Error,
     event::Event,
-    kernels::{Isa, LANES, Pack},
+    kernels::{Isa, Kernel, LANES, Lanes, Pack},
     model::{Model, Scratch},
 };
 
@@ -81,14 +81,22 @@ pub struct Nade<'a> {
     layout: Layout<'a>,
     /// Filled up so that sixteen can be read from any step on.
     b: Vec<f32>,
-    /// The logits before the first one.
-    first_logits: Vec<Pack>,
 }
 
-/// Where a walk finds its strips.
+/// Where a walk finds its weights.
 enum Layout<'a> {
-    Kept(Strips),
+    Kept {
+        strips: Strips,
+        /// [`FirstLogits`] of all steps.
+        first_logits: Vec<Pack>,
+    },
+    /// As they are trained. A walk, whose values are given, lays out what it needs.
     Raw(Weights<'a>),
+}
+
+/// A bias, with zeros to read beyond its end.
+fn filled_up(b: &[f32]) -> Vec<f32> {
+    [b, &[0.0; LANES]].concat()
 }
 
 impl Nade<'static> {
@@ -116,8 +124,10 @@ impl Nade<'static> {
         let isa = Isa::get()?;
         let mut strips = Strips::default();
         // A one at the last step begins a strip of its own, if need be.
-        strips.fill(isa, weights, 0..n_dims / TILE + 1);
-        Ok(Self::build(isa, event, Cow::Owned(w.to_vec()), weights, Layout::Kept(strips)))
+        strips.fill(isa, weights, 0..n_dims / TILE + 1, &vec![1; n_dims]);
+        let hidden = Hidden::new(isa, w.to_vec().into(), c);
+        let first_logits = isa.run(FirstLogits { hidden: &hidden, weights, n_steps: n_dims });
+        Ok(Self { event, hidden, layout: Layout::Kept { strips, first_logits }, b: filled_up(b) })
     }
 }
 
@@ -125,30 +135,33 @@ impl<'a> Nade<'a> {
     /// That of a training step, whose weights go without a check of their range.
     pub fn in_training(weights: Weights<'a>) -> Result<Self, Error> {
         let event = Event::new(vec![weights.b.len()], 2, || None)?;
-        Ok(Self::build(Isa::get()?, event, Cow::Borrowed(weights.w), weights, Layout::Raw(weights)))
-    }
-
-    fn build(isa: Isa, event: Event, w: Cow<'a, [f32]>, weights: Weights<'_>, layout: Layout<'a>) -> Self {
-        let hidden = Hidden::new(isa, w, weights.c);
-        let first_logits = isa.run(FirstLogits { hidden: &hidden, weights });
-        let b = [weights.b, &[0.0; LANES]].concat();
-        Self { event, hidden, layout, b, first_logits }
+        let hidden = Hidden::new(Isa::get()?, weights.w.into(), weights.c);
+        Ok(Self { event, hidden, layout: Layout::Raw(weights), b: filled_up(weights.b) })
     }
 
     /// All strips, if they are kept.
     fn strips(&self) -> Option<&Strips> {
         match &self.layout {
-            Layout::Kept(strips) => Some(strips),
+            Layout::Kept { strips, .. } => Some(strips),
             Layout::Raw(_) => None,
         }
     }
 
-    /// The `at`-th strip, laid out in `room` if need be.
-    fn strip<'s>(&'s self, isa: Isa, at: usize, room: &'s mut Strips) -> Strip<'s> {
+    /// The logits before a sample's first one, of the first `n_steps` steps at least.
+    #[inline(always)]
+    fn first_logits<L: Lanes>(&self, l: L, n_steps: usize) -> Cow<'_, [Pack]> {
+        match self.layout {
+            Layout::Kept { ref first_logits, .. } => first_logits.into(),
+            Layout::Raw(weights) => FirstLogits { hidden: &self.hidden, weights, n_steps }.run(l).into(),
+        }
+    }
+
+    /// The `at`-th strip, laid out in `room` if need be, for samples with ones at the steps where `ones` are nonzero.
+    fn strip<'s>(&'s self, isa: Isa, at: usize, ones: &[u8], room: &'s mut Strips) -> Strip<'s> {
         match &self.layout {
-            Layout::Kept(strips) => strips.get(at),
+            Layout::Kept { strips, .. } => strips.get(at),
             Layout::Raw(weights) => {
-                room.fill(isa, *weights, at..at + 1);
+                room.fill(isa, *weights, at..at + 1, ones);
                 room.get(0)
             }
         }

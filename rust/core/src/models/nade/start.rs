@@ -11,10 +11,11 @@ use crate::{
     kernels::{Kernel, LANES, Lanes, Pack, flat, flat_mut},
 };
 
-/// Computes b_i + V_i · h for every i with the units before the first step; −∞ in the lanes that fill up the last pack.
+/// Computes b_i + V_i · h for the first `n_steps` i with the units before the first step; −∞ in the lanes that fill up the last pack.
 pub struct FirstLogits<'a> {
     pub hidden: &'a Hidden<'a>,
     pub weights: Weights<'a>,
+    pub n_steps: usize,
 }
 
 impl Kernel for FirstLogits<'_> {
@@ -22,12 +23,13 @@ impl Kernel for FirstLogits<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) -> Vec<Pack> {
-        let Self { hidden, weights } = self;
+        let Self { hidden, weights, n_steps } = self;
         let (mut state, mut h, mut bound) = (vec![Pack::ZERO; hidden.packs()], vec![Pack::ZERO; hidden.packs()], 0.0);
         hidden.begin(l, &mut Units { state: &mut state, h: &mut h, bound: &mut bound });
         let n_dims = weights.b.len();
-        let mut logits = vec![Pack([f32::NEG_INFINITY; LANES]); n_dims.div_ceil(LANES)];
-        for (at, (logits, b)) in flat_mut(&mut logits).chunks_mut(TILE).zip(weights.b.chunks(TILE)).enumerate() {
+        let mut logits = vec![Pack([f32::NEG_INFINITY; LANES]); n_steps.div_ceil(LANES)];
+        let b = &weights.b[..n_steps];
+        for (at, (logits, b)) in flat_mut(&mut logits).chunks_mut(TILE).zip(b.chunks(TILE)).enumerate() {
             // The last rows are multiplied again and again, where there are no others.
             let rows: [_; TILE] = std::array::from_fn(|r| weights.v((at * TILE + r).min(n_dims - 1)));
             let mut sums = [l.splat(0.0); TILE];
@@ -57,27 +59,34 @@ impl Kernel for Start<'_, '_> {
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
         let Self { model, block, samples } = self;
-        let n_dims = model.event.n_dims();
-        let logits = &model.first_logits;
-        if block.decoded() {
-            for (field, sample) in block.field.chunks_exact_mut(logits.len()).zip(samples) {
+        let (n_dims, given, decoded) = (model.event.n_dims(), block.given(), block.decoded());
+        let mut n_steps = n_dims;
+        if given {
+            for (sample, x) in samples.iter_mut().zip(block.x.chunks_exact(n_dims)) {
+                sample.start = x.iter().position(|&x| x == 1).unwrap_or(n_dims) + 1;
+            }
+            n_steps = samples.iter().map(|sample| sample.start).max().unwrap_or(0).min(n_dims);
+        }
+        let logits = &*model.first_logits(l, n_steps);
+        let rows = block.field.chunks_exact_mut(n_dims.div_ceil(LANES));
+        if decoded {
+            for (field, sample) in rows.zip(samples) {
                 sample.start = 1;
                 field[0].0[0] = logits[0].0[0];
             }
             block.decode_step(0);
             return;
         }
-        let given = block.given();
-        let rows = block.field.chunks_exact_mut(logits.len()).zip(block.x.chunks_exact_mut(n_dims));
-        for (sample, (field, x)) in samples.iter_mut().zip(rows) {
-            let first_one =
-                if given { x.iter().position(|&x| x == 1) } else { first_above(l, logits, field) }.unwrap_or(n_dims);
-            sample.start = first_one + 1;
+        for ((sample, x), field) in samples.iter_mut().zip(block.x.chunks_exact_mut(n_dims)).zip(rows) {
+            if !given {
+                let first_one = first_above(l, logits, field).unwrap_or(n_dims);
+                sample.start = first_one + 1;
+                if let Some(x) = x.get_mut(first_one) {
+                    *x = 1;
+                }
+            }
             let walked = sample.start.min(n_dims);
             flat_mut(field)[..walked].copy_from_slice(&flat(logits)[..walked]);
-            if let Some(x) = x.get_mut(first_one) {
-                *x = 1;
-            }
         }
     }
 }

@@ -40,15 +40,16 @@ pub struct One<'a> {
 }
 
 impl Strips {
-    /// Lays out these strips of the weights, and forgets those before.
-    pub fn fill(&mut self, isa: Isa, weights: Weights<'_>, strips: Range<usize>) {
+    /// Lays out these strips of the weights, and forgets those before. The factors are those of steps where `ones` are nonzero: the
+    /// others are not to be asked for.
+    pub fn fill(&mut self, isa: Isa, weights: Weights<'_>, strips: Range<usize>, ones: &[u8]) {
         self.packs = weights.c.len().div_ceil(LANES);
         self.v.resize(strips.len() * self.packs, [Pack::ZERO; TILE]);
         self.factors.resize(strips.len() * self.packs * TILE, Pack::ZERO);
         self.reach.resize(strips.len() * TILE, 0.0);
         let rows = self.factors.chunks_exact_mut(self.packs * TILE).zip(self.reach.chunks_exact_mut(TILE));
         for ((at, v), (factors, reach)) in strips.zip(self.v.chunks_exact_mut(self.packs)).zip(rows) {
-            isa.run(Fill { weights, first: at * TILE, v, factors, reach });
+            isa.run(Fill { weights, first: at * TILE, ones, v, factors, reach });
         }
     }
 
@@ -75,6 +76,7 @@ impl<'a> Strip<'a> {
 struct Fill<'a> {
     weights: Weights<'a>,
     first: usize,
+    ones: &'a [u8],
     v: &'a mut [[Pack; TILE]],
     factors: &'a mut [Pack],
     reach: &'a mut [f32],
@@ -85,10 +87,11 @@ impl Kernel for Fill<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        let Self { weights, first, v, factors, reach } = self;
+        let Self { weights, first, ones, v, factors, reach } = self;
         let (packs, n_dims) = (v.len(), weights.b.len());
+        let has_one = |step: &usize| ones.get(*step).is_some_and(|one| *one != 0);
         for (row, (factors, reach)) in factors.chunks_exact_mut(packs).zip(reach).enumerate() {
-            let Some(step) = (first + row).checked_sub(1).filter(|step| *step < n_dims) else { continue };
+            let Some(step) = (first + row).checked_sub(1).filter(has_one) else { continue };
             let mut largest = l.splat(0.0);
             for (pack, factors) in factors.iter_mut().enumerate() {
                 l.store(factors, factor(l, weights.w(step), pack, &mut largest));

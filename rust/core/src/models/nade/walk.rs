@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     kernels::{Kernel, LANES, Lanes, Pack, flat_mut},
     model::Scratch,
+    models::any,
 };
 
 /// Samples that walk a strip together: enough to hide a comparison and a branch, and few enough for the nearest cache.
@@ -39,11 +40,14 @@ pub fn walk(model: &Nade<'_>, block: &mut Block<'_>, scratch: &mut Scratch) -> R
     scratch.packs.resize(2 * model.hidden.packs() * block.len, Pack::ZERO);
     let mut samples = vec![Sample::default(); block.len];
     block.isa.run(Start { model, block, samples: &mut samples });
-    let mut room = Strips::default();
+    let (ones, mut room) = (any(block.x, n_dims), Strips::default());
     for first in (0..block.n_steps).step_by(TILE) {
         block.check()?;
-        let strip = model.strip(block.isa, first / TILE, &mut room);
         let end = n_dims.min(first + TILE);
+        if samples.iter().all(|sample| sample.start >= end) {
+            continue;
+        }
+        let strip = model.strip(block.isa, first / TILE, &ones, &mut room);
         block.isa.run(Walk { model, strip, block, hidden: &mut scratch.packs, samples: &mut samples, first, end });
     }
     let Scratch { packs: segments, .. } = scratch;

@@ -20,6 +20,8 @@ use crate::{
 pub struct Units<'a, 'b, C> {
     pub weights: Weights<'a>,
     pub hidden: &'a Hidden<'a>,
+    /// Nonzero at the steps where a sample has a one.
+    pub ones: &'a [u8],
     pub chunks: C,
     pub pack: usize,
     pub out: &'a Mutex<Gradient<'b>>,
@@ -42,24 +44,26 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Kernel for Units<'_, '_, C> {
 struct Own<const P: usize> {
     /// Rows of V, zeros beyond the last.
     v: Vec<[Pack; P]>,
-    /// e^(−W_i), if all are safe floats.
+    /// e^(−W_i) for the steps with ones, if all are safe floats.
     factors: Option<Vec<[Pack; P]>>,
 }
 
 impl<const P: usize> Own<P> {
     #[inline(always)]
-    fn new<L: Lanes>(l: L, weights: Weights<'_>, pack: usize) -> Self {
+    fn new<L: Lanes>(l: L, weights: Weights<'_>, ones: &[u8], pack: usize) -> Self {
         let (n_dims, n_hidden) = (weights.b.len(), weights.c.len());
         let mut v = vec![[Pack::ZERO; P]; n_dims.next_multiple_of(ROWS)];
         let mut factors = vec![[Pack::ZERO; P]; n_dims];
         let mut largest = l.splat(0.0);
-        for (step, (factors, v)) in factors.iter_mut().zip(&mut v).enumerate() {
+        for (step, ((factors, v), one)) in factors.iter_mut().zip(&mut v).zip(ones).enumerate() {
             for matrix in [weights.w, weights.v] {
                 foresee(matrix, step * n_hidden + pack * LANES, n_hidden);
             }
             for p in 0..P {
-                l.store(&mut factors[p], factor(l, weights.w(step), pack + p, &mut largest));
                 l.store(&mut v[p], read(l, weights.v(step), pack + p));
+                if *one != 0 {
+                    l.store(&mut factors[p], factor(l, weights.w(step), pack + p, &mut largest));
+                }
             }
         }
         let safe = l.gt(largest, l.splat(SAFE)) == 0;
@@ -80,8 +84,8 @@ struct Passing<'a, const P: usize> {
 impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
     #[inline(always)]
     fn all<L: Lanes, const P: usize>(self, l: L) -> bool {
-        let Self { weights, hidden, chunks, pack, out, go_on } = self;
-        let own = Own::<P>::new(l, weights, pack);
+        let Self { weights, hidden, ones, chunks, pack, out, go_on } = self;
+        let own = Own::<P>::new(l, weights, ones, pack);
         let factors = own.factors.as_ref().map(|factors| |step: u32| load_packs(l, &factors[step as usize]));
         let n_dims = weights.b.len();
         let tiles = n_dims.div_ceil(ROWS);
