@@ -107,6 +107,60 @@ def test_as_many_threads_as_the_process_has_processors(run_python: Callable[...,
     assert int(run_python(THREADS, ONE_CPU="1", ANCESTRAL_NUM_THREADS="")) == 1
 
 
+HELPERS = """
+import os, sys, threading, time
+import ancestral, numpy as np, oracle
+
+config = oracle.nade_config(200, 200)
+tensors = oracle.random_tensors("NADE", config, np.random.default_rng(0), 3.0)
+model = ancestral.Model.from_tensors("NADE", config, tensors)
+draw = lambda threads: model.sample(200, rng=0, threads=threads)
+
+def helpers():
+    names = [open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")]
+    return sum(name.startswith("ancestral-") for name in names)
+
+def come_to(number):
+    deadline = time.monotonic() + 20
+    while helpers() != number:
+        assert time.monotonic() < deadline, (helpers(), number)
+        time.sleep(0.01)
+
+def child(work):
+    process = os.fork()
+    if process == 0:
+        work()
+        sys.exit(0)  # as a program ends, with all that it cleans up
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+
+draw(1)
+assert helpers() == 0
+draw(3)
+come_to(2)
+draw(2)
+come_to(2)
+draw(4)
+come_to(3)
+
+thread = threading.Thread(target=draw, args=(3,))
+thread.start()
+thread.join()
+come_to(3)
+
+child(lambda: None)
+child(lambda: (draw(3), come_to(2)))
+child(lambda: child(lambda: draw(3)))
+draw(4)
+come_to(3)
+print("done")
+"""
+
+
+@needs_proc
+def test_a_thread_keeps_its_helpers_and_a_child_has_its_own(run_python: Callable[..., str]) -> None:
+    assert run_python(HELPERS, timeout=90, RAYON_NUM_THREADS="7") == "done\n"
+
+
 # --- signals ---------------------------------------------------------------------------------------------
 
 DIGITS: dict[str, Callable[[Case, np.ndarray], Any]] = {

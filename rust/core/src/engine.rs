@@ -2,8 +2,8 @@
 //!
 //! Nothing about a sample's value depends on its block, so the cut is free to follow the batch and the threads.
 //!
-//! Each call starts its own threads and ends them. Starting one takes some 10 µs, and a pool kept for later calls would have
-//! to be fair between calls that run at once, and could not be carried over a fork.
+//! A long call starts its own threads and ends them, while the calling thread waits, and hears of signals. A short one shares its
+//! work with the calling thread's helpers ([`crate::threads`]).
 
 use std::{
     num::NonZero,
