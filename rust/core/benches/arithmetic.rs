@@ -36,7 +36,6 @@ macro_rules! functions {
 functions! {
     Exp = math::exp;
     Ln = math::ln;
-    Recip = math::recip;
     Sigmoid = math::sigmoid;
 }
 
@@ -75,7 +74,6 @@ fn functions(c: &mut Criterion) {
         group.throughput(Throughput::Elements((x.len() * LANES) as u64));
         group.bench_function("exp", |b| b.iter(|| isa.run(Map(Exp, black_box(&x), &mut out))));
         group.bench_function("ln", |b| b.iter(|| isa.run(Map(Ln, black_box(&x), &mut out))));
-        group.bench_function("recip", |b| b.iter(|| isa.run(Map(Recip, black_box(&x), &mut out))));
         group.bench_function("sigmoid", |b| b.iter(|| isa.run(Map(Sigmoid, black_box(&x), &mut out))));
     }
 }

@@ -84,21 +84,6 @@ pub fn ln_ratio<L: Lanes>(l: L, a: L::F, b: L::F) -> L::F {
     l.fma(e, l.splat(LN2_HIGH), l.fma(s, series, l.mul(e, l.splat(LN2_LOW))))
 }
 
-/// 1 / d for normal d of at most 2¹²⁵, to about one unit in the last place.
-///
-/// The exponent is negated by an integer subtraction, which also makes the mantissa a broken line close to its reciprocal:
-/// with this constant d·y stays within 1.5 % of `CENTER`. A cubic in what is left, v = d·y − `CENTER`, is then 1 / (d·y) to
-/// 9e-9 (smallest relative error, by Lawson's iterated least squares). Approximate-reciprocal instructions differ between
-/// processors, and division takes the multiplier for twice as long.
-#[inline(always)]
-pub fn recip<L: Lanes>(l: L, d: L::F) -> L::F {
-    const GUESS: u32 = 0x7eb5_04f3;
-    const CENTER: f32 = 0.7177211;
-    let y = l.float(l.sub_u(l.splat_u(GUESS), l.bits(d)));
-    let v = l.fma(d, y, l.splat(-CENTER));
-    l.mul(y, polynomial(l, v, [1.3932989, -1.9412818, 2.7052855, -3.7669835]))
-}
-
 /// The logistic function σ(x) = 1 / (1 + e⁻ˣ).
 #[inline(always)]
 pub fn sigmoid<L: Lanes>(l: L, x: L::F) -> L::F {

@@ -12,7 +12,6 @@ enum Function {
     Exp,
     Ln,
     LnOfThirds,
-    Recip,
     Sigmoid,
 }
 
@@ -29,7 +28,6 @@ impl Kernel for Apply<'_> {
                 Function::Exp => math::exp(l, x),
                 Function::Ln => math::ln(l, x),
                 Function::LnOfThirds => math::ln_ratio(l, x, l.splat(3.0)),
-                Function::Recip => math::recip(l, x),
                 Function::Sigmoid => math::sigmoid(l, x),
             };
             l.store(pack, y);
@@ -74,8 +72,6 @@ fn functions_are_accurate_to_a_few_units_in_the_last_place() {
         (Function::LnOfThirds, (1e-30, 1e30), &ln_of_thirds),
         (Function::LnOfThirds, (1e-9, 8.0), &ln_of_thirds),
         (Function::LnOfThirds, (2.7, 3.3), &ln_of_thirds),
-        (Function::Recip, (1.0, 8.0), &f64::recip),
-        (Function::Recip, (1e-30, 1e37), &f64::recip),
         (Function::Sigmoid, (-80.0, 80.0), &sigmoid),
     ] {
         let worst = worst_error(function, range, truth);

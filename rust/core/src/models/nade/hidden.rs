@@ -182,7 +182,8 @@ impl<'a> Hidden<'a> {
 /// h = 1 / (1 + E)
 #[inline(always)]
 pub fn unit<L: Lanes>(l: L, odds: L::F) -> L::F {
-    math::recip(l, l.add(l.splat(1.0), odds))
+    let one = l.splat(1.0);
+    l.div(one, l.add(one, odds))
 }
 
 /// At least |ln E| for every E between those given, by their exponents.
