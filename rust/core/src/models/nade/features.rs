@@ -1,7 +1,7 @@
 //! The hidden units as features: what NADE has seen of a sample.
 
 use super::{
-    hidden::{Hidden, SAFE},
+    hidden::{Hidden, SAFE, product, unit},
     strips::{Strips, TILE},
 };
 use crate::kernels::{Kernel, LANES, Lanes, Pack};
@@ -29,11 +29,22 @@ impl<'a> Kernel for Features<'a> {
             strips.get(next / TILE).one_before(next % TILE)
         };
         let strips = strips.filter(|strips| ones.iter().all(|&step| one(strips, step).reach <= SAFE));
-        segments.resize(ones.len() + 1, Pack::ZERO);
         for (pack, out) in out.chunks_mut(LANES).enumerate() {
-            let factors = strips.map(|strips| move |step| [l.load(&one(strips, step).factors[pack])]);
-            hidden.segments(l, &ones, pack, factors, segments.as_chunks_mut::<1>().0);
-            out.copy_from_slice(&segments[ones.len()].0[..out.len()]);
+            let mut h = Pack::ZERO;
+            let odds = match (strips, hidden.first_odds::<L, 1>(l, pack)) {
+                (Some(strips), Some(odds)) => {
+                    product(l, odds, &ones, |step| [l.load(&one(strips, step).factors[pack])])
+                }
+                _ => None,
+            };
+            if let Some([odds]) = odds {
+                l.store(&mut h, unit(l, odds));
+            } else {
+                segments.resize(ones.len() + 1, Pack::ZERO);
+                hidden.segments(l, &ones, pack, segments.as_chunks_mut::<1>().0);
+                h = segments[ones.len()];
+            }
+            out.copy_from_slice(&h.0[..out.len()]);
         }
     }
 }

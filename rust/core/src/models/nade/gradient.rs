@@ -3,7 +3,10 @@
 //! With g_i = x_i − p_i, the hidden units h are the same for all steps of a *segment*, from one 1 to the next. So their gradient
 //! is (Σ g_i V_i over the segment) ⊙ h ⊙ (1 − h), once a segment. What W_j gets is the sum of those of all
 //! segments after step j where x_j = 1, and nothing where x_j = 0; c gets that of all segments; row i of V gets Σ_s g_i h.
-//! That is about the work of three scoring passes, and as much memory as the samples and a few samples' segments take.
+//! That is about the work of three scoring passes, and as much memory as the samples take.
+//!
+//! Steps are passed from the last to the first. The odds E ([`super::hidden`]) after all ones come from a product, and each one that
+//! is passed is divided out of them again, so that no segment's units need to be kept.
 //!
 //! Each task owns a few hidden units and takes the samples in the same order ([`chunk`]): the bits do not depend on threads.
 
@@ -60,7 +63,7 @@ pub fn gradient(
     let isa = Isa::get()?;
     let n_dims = weights.b.len();
     let hidden = Hidden::new(isa, weights.w.into(), weights.c);
-    let (cuts, ones) = (cut(scored.x, n_dims), any(scored.x, n_dims));
+    let (cuts, ones) = (cut(scored.scale.len()), any(scored.x, n_dims));
     let chunks: Vec<_> = cuts.iter().map(|_| OnceLock::new()).collect();
     let chunk = |at: usize| chunks[at].get_or_init(|| Chunk::new(scored, n_dims, cuts[at].clone()));
     let out = Mutex::new(out);

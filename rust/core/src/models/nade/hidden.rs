@@ -130,37 +130,19 @@ impl<'a> Hidden<'a> {
         }
     }
 
-    /// The units of the `P` packs from `pack` on in every segment: before the first one, and after each. `factors` are those
-    /// of a one at a step; without them, and where odds are not safe, the units are taken from sums of weights.
+    /// e^(−c) for the `P` packs from `pack` on, if these are safe floats.
     #[inline(always)]
-    pub fn segments<L: Lanes, const P: usize>(
-        &self,
-        l: L,
-        ones: &[u32],
-        pack: usize,
-        factors: Option<impl Fn(u32) -> [L::F; P]>,
-        h: &mut [[Pack; P]],
-    ) {
-        let (before, after) = h.split_first_mut().expect("the units before a one");
-        if let Some(factors) = factors.filter(|_| self.reach <= SAFE) {
-            let mut odds: [L::F; P] = load_packs(l, self.odds[pack..].first_chunk().expect("P packs"));
-            let (mut largest, mut smallest) = (l.splat(1.0), l.splat(1.0));
-            for p in 0..P {
-                l.store(&mut before[p], unit(l, odds[p]));
-            }
-            for (h, &one) in after.iter_mut().zip(ones) {
-                let factors = factors(one);
-                for p in 0..P {
-                    odds[p] = l.mul(odds[p], factors[p]);
-                    largest = l.max(largest, odds[p]);
-                    smallest = l.min(smallest, odds[p]);
-                    l.store(&mut h[p], unit(l, odds[p]));
-                }
-            }
-            if bound(l, largest, smallest) <= f64::from(SAFE) {
-                return;
-            }
+    pub fn first_odds<L: Lanes, const P: usize>(&self, l: L, pack: usize) -> Option<[L::F; P]> {
+        if self.reach > SAFE {
+            return None;
         }
+        Some(load_packs(l, self.odds[pack..].first_chunk().expect("P packs")))
+    }
+
+    /// The units of the `P` packs from `pack` on in every segment, before the first one and after each, from sums of weights.
+    #[inline(always)]
+    pub fn segments<L: Lanes, const P: usize>(&self, l: L, ones: &[u32], pack: usize, h: &mut [[Pack; P]]) {
+        let (before, after) = h.split_first_mut().expect("the units before a one");
         let mut a: [L::F; P] = load_packs(l, self.c[pack..].first_chunk().expect("P packs"));
         for p in 0..P {
             l.store(&mut before[p], math::sigmoid(l, a[p]));
@@ -184,6 +166,26 @@ impl<'a> Hidden<'a> {
 pub fn unit<L: Lanes>(l: L, odds: L::F) -> L::F {
     let one = l.splat(1.0);
     l.div(one, l.add(one, odds))
+}
+
+/// The product of odds and what each of these ones multiplies into them, if they are safe floats all the way there.
+#[inline(always)]
+pub fn product<L: Lanes, const P: usize>(
+    l: L,
+    mut odds: [L::F; P],
+    ones: &[u32],
+    factors: impl Fn(u32) -> [L::F; P],
+) -> Option<[L::F; P]> {
+    let (mut largest, mut smallest) = (l.splat(1.0), l.splat(1.0));
+    for &one in ones {
+        let factors = factors(one);
+        for p in 0..P {
+            odds[p] = l.mul(odds[p], factors[p]);
+            largest = l.max(largest, odds[p]);
+            smallest = l.min(smallest, odds[p]);
+        }
+    }
+    (bound(l, largest, smallest) <= f64::from(SAFE)).then_some(odds)
 }
 
 /// At least |ln E| for every E between those given, by their exponents.

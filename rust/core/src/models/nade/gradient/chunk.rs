@@ -2,21 +2,20 @@
 
 use std::ops::Range;
 
-use super::{GROUP, ROWS};
+use super::ROWS;
 use crate::models::gradient::Scored;
 
-/// Packs of hidden units in a chunk's segments: half of a second-level cache of 1 MiB. A sample with more is one chunk.
-const PACKS: usize = 1 << 13;
+/// The most samples in a chunk: what they keep from tile to tile should fit the nearest cache.
+const SAMPLES: usize = 64;
 
-/// Samples whose units are in memory at once, and one more: all of them before their first one, where their units are the
+/// Samples that are passed together, and one more: all of them before their first one, where their units are the
 /// same. It has no ones, and its ∂/∂logit are the sums of theirs.
 pub struct Chunk {
     /// The steps of each sample's ones, but for one at the last step: nothing comes after it.
     ones: Vec<u32>,
     /// Where those of each sample begin, and end.
     marks: Vec<usize>,
-    /// In the order of the tiles of steps. Those without a segment's begin come first, and then those that begin segments at
-    /// the same steps are neighbours, since branches that repeat are predicted.
+    /// In the order of the tiles of steps, those without a segment's begin first.
     turns: Vec<Turn>,
     /// For each tile, where its turns with a segment's begin come, and where they end; before the first, zeros.
     tiles: Vec<(usize, usize)>,
@@ -36,27 +35,10 @@ pub struct Turn {
     pub begins: u32,
 }
 
-/// Cuts samples of `n_dims` values into chunks.
-pub fn cut(x: &[u8], n_dims: usize) -> Vec<Range<usize>> {
-    let mut chunks: Vec<Range<usize>> = Vec::new();
-    let mut packs = 0;
-    for (sample, x) in x.chunks_exact(n_dims).enumerate() {
-        let more = GROUP * (1 + count(x));
-        match chunks.last_mut() {
-            Some(chunk) if packs + more <= PACKS => chunk.end += 1,
-            _ => {
-                packs = 0;
-                chunks.push(sample..sample + 1);
-            }
-        }
-        packs += more;
-    }
-    chunks
-}
-
-/// Ones. Those of 128 values at a time are counted in a byte, for a vector holds many.
-fn count(x: &[u8]) -> usize {
-    x.chunks(128).map(|x| usize::from(x.iter().map(|&x| u8::from(x == 1)).sum::<u8>())).sum()
+/// Cuts samples into chunks of about the same size.
+pub fn cut(n: usize) -> Vec<Range<usize>> {
+    let chunks = n.div_ceil(SAMPLES);
+    (0..chunks).map(|at| at * n / chunks..(at + 1) * n / chunks).collect()
 }
 
 impl Chunk {
@@ -102,7 +84,6 @@ impl Chunk {
             }
             turns.push(before);
             let quiet = turns.len();
-            beginning.sort_by_key(|turn| turn.begins);
             turns.append(&mut beginning);
             tiles.push((quiet, turns.len()));
         }

@@ -5,14 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use super::{
     super::{
         Weights,
-        hidden::{Hidden, SAFE},
-        strips::{factor, read},
+        hidden::{Hidden, SAFE, product, unit},
+        strips::{read, read_w},
     },
     GROUP, Gradient, ROWS,
     chunk::{Chunk, Turn},
 };
 use crate::{
-    kernels::{Kernel, LANES, Lanes, Pack, load_packs, prefetch, store_packs},
+    kernels::{Kernel, LANES, Lanes, Pack, load_packs, math, prefetch, store_packs},
     models::gradient::write,
 };
 
@@ -44,8 +44,8 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Kernel for Units<'_, '_, C> {
 struct Own<const P: usize> {
     /// Rows of V, zeros beyond the last.
     v: Vec<[Pack; P]>,
-    /// e^(−W_i) for the steps with ones, if all are safe floats.
-    factors: Option<Vec<[Pack; P]>>,
+    /// e^W_i, which takes a one back out of the odds, for the steps with ones, in row i + 1; if all are safe floats.
+    inverses: Option<Vec<[Pack; P]>>,
 }
 
 impl<const P: usize> Own<P> {
@@ -53,28 +53,35 @@ impl<const P: usize> Own<P> {
     fn new<L: Lanes>(l: L, weights: Weights<'_>, ones: &[u8], pack: usize) -> Self {
         let (n_dims, n_hidden) = (weights.b.len(), weights.c.len());
         let mut v = vec![[Pack::ZERO; P]; n_dims.next_multiple_of(ROWS)];
-        let mut factors = vec![[Pack::ZERO; P]; n_dims];
+        let mut inverses = vec![[Pack::ZERO; P]; n_dims.next_multiple_of(ROWS) + 1];
         let mut largest = l.splat(0.0);
-        for (step, ((factors, v), one)) in factors.iter_mut().zip(&mut v).zip(ones).enumerate() {
+        for (step, ((inverses, v), one)) in inverses[1..].iter_mut().zip(&mut v).zip(ones).enumerate() {
             for matrix in [weights.w, weights.v] {
                 foresee(matrix, step * n_hidden + pack * LANES, n_hidden);
             }
             for p in 0..P {
                 l.store(&mut v[p], read(l, weights.v(step), pack + p));
                 if *one != 0 {
-                    l.store(&mut factors[p], factor(l, weights.w(step), pack + p, &mut largest));
+                    let w = read_w(l, weights.w(step), pack + p, &mut largest);
+                    l.store(&mut inverses[p], math::exp(l, w));
                 }
             }
         }
         let safe = l.gt(largest, l.splat(SAFE)) == 0;
-        Self { v, factors: safe.then_some(factors) }
+        Self { v, inverses: safe.then_some(inverses) }
     }
 }
 
-/// What the samples of a chunk keep from tile to tile.
-struct Passing<'a, const P: usize> {
-    /// h of all segments.
-    h: &'a [[Pack; P]],
+/// What the samples of a chunk keep from tile to tile, on their way from the last step to the first.
+struct Passing<const P: usize> {
+    /// For each sample E in the segment under way.
+    odds: Vec<[Pack; P]>,
+    /// For each sample h in the segment under way.
+    h: Vec<[Pack; P]>,
+    /// For each sample, whether its odds are no safe floats: its units come from `segments`.
+    far: Vec<bool>,
+    /// h of all segments of these.
+    segments: Vec<[Pack; P]>,
     /// For each sample ∂/∂a in the segment under way, as far as its steps have been passed.
     open: Vec<[Pack; P]>,
     /// For each sample the sum of ∂/∂a over all segments passed.
@@ -86,34 +93,30 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
     fn all<L: Lanes, const P: usize>(self, l: L) -> bool {
         let Self { weights, hidden, ones, chunks, pack, out, go_on } = self;
         let own = Own::<P>::new(l, weights, ones, pack);
-        let factors = own.factors.as_ref().map(|factors| |step: u32| load_packs(l, &factors[step as usize]));
         let n_dims = weights.b.len();
         let tiles = n_dims.div_ceil(ROWS);
         let zeros = |rows| vec![[Pack::ZERO; P]; rows];
         // Row i of w is that of step i − 1, whose one begins a segment at step i.
         let (mut w, mut v, mut c) = (zeros(tiles * ROWS + 1), zeros(tiles * ROWS), [Pack::ZERO; P]);
-        let mut h = Vec::new();
         for chunk in chunks {
             if !go_on() {
                 return false;
             }
-            h.resize(chunk.segments(), [Pack::ZERO; P]);
-            let mut rest = &mut h[..];
-            for ones in chunk.ones() {
-                let (h, others) = rest.split_at_mut(ones.len() + 1);
-                hidden.segments(l, ones, pack, factors, h);
-                rest = others;
-            }
-            let mut passing = Passing { h: &h, open: zeros(chunk.len()), passed: zeros(chunk.len()) };
+            let mut passing = Passing::new(chunk);
+            passing.begin(l, chunk, (hidden, pack), own.inverses.as_deref());
             for tile in (0..tiles).rev() {
                 let first = tile * ROWS;
                 let rows = own.v[first..].first_chunk().expect("a tile");
+                let inverses = own
+                    .inverses
+                    .as_ref()
+                    .map_or(&[[Pack::ZERO; P]; ROWS], |inverses| inverses[first..].first_chunk().expect("a tile"));
                 let [v, w] = [&mut v, &mut w].map(|rows| rows[first..].first_chunk_mut().expect("a tile"));
-                passing.tile(l, chunk.turns(tile), rows, v, w);
+                passing.tile(l, chunk.turns(tile), (rows, inverses), v, w);
             }
             // What is open belongs to the segment before the first one, whose units are the same for all.
             for (open, passed) in passing.open.iter().zip(&passing.passed) {
-                let before = h.last().expect("the units before a one");
+                let before = passing.h.last().expect("the units before a one");
                 for p in 0..P {
                     let h = l.load(&before[p]);
                     let slope = l.mul(h, l.sub(l.splat(1.0), h));
@@ -139,7 +142,54 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
     }
 }
 
-impl<const P: usize> Passing<'_, P> {
+impl<const P: usize> Passing<P> {
+    fn new(chunk: &Chunk) -> Self {
+        let zeros = || vec![[Pack::ZERO; P]; chunk.len()];
+        Self {
+            odds: zeros(),
+            h: zeros(),
+            far: vec![false; chunk.len()],
+            segments: Vec::new(),
+            open: zeros(),
+            passed: zeros(),
+        }
+    }
+
+    /// Begins with the last segment of each sample.
+    #[inline(always)]
+    fn begin<L: Lanes>(
+        &mut self,
+        l: L,
+        chunk: &Chunk,
+        (hidden, pack): (&Hidden<'_>, usize),
+        inverses: Option<&[[Pack; P]]>,
+    ) {
+        let first = hidden.first_odds(l, pack).map(|odds| inverse(l, odds));
+        let mut segment = 0;
+        for (sample, ones) in chunk.ones().enumerate() {
+            // 1 / E
+            let last = match (first, inverses) {
+                (Some(first), Some(inverses)) => {
+                    product(l, first, ones, |step| load_packs(l, &inverses[step as usize + 1]))
+                }
+                _ => None,
+            };
+            if let Some(last) = last {
+                let odds = inverse(l, last);
+                store_packs(l, &mut self.odds[sample], odds);
+                for (h, odds) in self.h[sample].iter_mut().zip(odds) {
+                    l.store(h, unit(l, odds));
+                }
+            } else {
+                self.far[sample] = true;
+                self.segments.resize(chunk.segments(), [Pack::ZERO; P]);
+                hidden.segments(l, ones, pack, &mut self.segments[segment..][..ones.len() + 1]);
+                self.h[sample] = self.segments[segment + ones.len()];
+            }
+            segment += ones.len() + 1;
+        }
+    }
+
     /// `ROWS` steps with these rows of V, the last one first: V's gradient is added to `v`, and W's to `w`, whose rows are those of
     /// the steps before.
     #[inline(always)]
@@ -147,7 +197,7 @@ impl<const P: usize> Passing<'_, P> {
         &mut self,
         l: L,
         turns: (&[Turn], &[Turn]),
-        tile: &[[Pack; P]; ROWS],
+        (tile, inverses): (&[[Pack; P]; ROWS], &[[Pack; P]; ROWS]),
         v: &mut [[Pack; P]; ROWS],
         w: &mut [[Pack; P]; ROWS],
     ) {
@@ -159,7 +209,7 @@ impl<const P: usize> Passing<'_, P> {
         }
         let (quiet, beginning) = turns;
         for turn in quiet {
-            let h = load_packs(l, &self.h[turn.segment as usize]);
+            let h = load_packs(l, &self.h[turn.sample as usize]);
             let mut open = load_packs(l, &self.open[turn.sample as usize]);
             for r in (0..ROWS).rev() {
                 add_step(l, turn.g[r], (&h, &mut sums[r]), (&rows[r], &mut open));
@@ -167,8 +217,11 @@ impl<const P: usize> Passing<'_, P> {
             store_packs(l, &mut self.open[turn.sample as usize], open);
         }
         for turn in beginning {
+            let sample = turn.sample as usize;
             let mut segment = turn.segment as usize;
-            let mut h = load_packs(l, &self.h[segment]);
+            let far = self.far[sample];
+            let mut h = load_packs(l, &self.h[sample]);
+            let mut odds = load_packs(l, &self.odds[sample]);
             let mut open = load_packs(l, &self.open[turn.sample as usize]);
             let mut passed = load_packs(l, &self.passed[turn.sample as usize]);
             for r in (0..ROWS).rev() {
@@ -182,11 +235,20 @@ impl<const P: usize> Passing<'_, P> {
                     }
                     store_packs(l, &mut w[r], sum);
                     segment -= 1;
-                    h = load_packs(l, &self.h[segment]);
+                    if far {
+                        h = load_packs(l, &self.segments[segment]);
+                    } else {
+                        for p in 0..P {
+                            odds[p] = l.mul(odds[p], l.load(&inverses[r][p]));
+                            h[p] = unit(l, odds[p]);
+                        }
+                    }
                 }
             }
             store_packs(l, &mut self.open[turn.sample as usize], open);
             store_packs(l, &mut self.passed[turn.sample as usize], passed);
+            store_packs(l, &mut self.h[sample], h);
+            store_packs(l, &mut self.odds[sample], odds);
         }
         for r in 0..ROWS {
             store_packs(l, &mut v[r], sums[r]);
@@ -221,6 +283,15 @@ fn add_step<L: Lanes, const P: usize>(
         sums[p] = l.fma(g, h[p], sums[p]);
         open[p] = l.fma(g, row[p], open[p]);
     }
+}
+
+/// 1 / x
+#[inline(always)]
+fn inverse<L: Lanes, const P: usize>(l: L, mut x: [L::F; P]) -> [L::F; P] {
+    for x in &mut x {
+        *x = l.div(l.splat(1.0), *x);
+    }
+    x
 }
 
 #[inline(always)]
