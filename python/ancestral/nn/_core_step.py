@@ -57,12 +57,6 @@ def log_prob(z: Tensor, core: Core, weights: Sequence[Tensor]) -> Tensor:
     return total
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
-def _outside_the_graph(z: Tensor, core: Core, *weights: Tensor) -> Tensor:
-    total: Tensor = _LogProb.apply(z, core, *weights)
-    return total
-
-
 class _LogProb(torch.autograd.Function):
     """Keeps the weights and p(z_i = 1 | z_<i): memory O(n n_dims) between the passes, some megabytes within them."""
 
@@ -87,3 +81,6 @@ class _LogProb(torch.autograd.Function):
         gradients = [np.empty(weight.shape, np.float32) for weight in ctx.weights]
         ctx.core.gradient(ctx.weights, ctx.bits, ctx.probs, scale, gradients, _core_threads())
         return None, None, *map(torch.from_numpy, gradients)
+
+
+_outside_the_graph = torch.compiler.disable(_LogProb.apply)  # type: ignore[no-untyped-call]

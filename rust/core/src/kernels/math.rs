@@ -87,6 +87,12 @@ pub fn ln_ratio<L: Lanes>(l: L, a: L::F, b: L::F) -> L::F {
 /// The logistic function σ(x) = 1 / (1 + e⁻ˣ).
 #[inline(always)]
 pub fn sigmoid<L: Lanes>(l: L, x: L::F) -> L::F {
+    sigmoid_of_odds(l, exp(l, neg(l, x)))
+}
+
+/// σ(x) from E = e⁻ˣ: 1 / (1 + E).
+#[inline(always)]
+pub fn sigmoid_of_odds<L: Lanes>(l: L, odds: L::F) -> L::F {
     let one = l.splat(1.0);
-    l.div(one, l.add(one, exp(l, neg(l, x))))
+    l.div(one, l.add(one, odds))
 }

@@ -31,13 +31,10 @@ impl<'a> Kernel for Features<'a> {
         let strips = strips.filter(|strips| ones.iter().all(|&step| one(strips, step).reach <= SAFE));
         for (pack, out) in out.chunks_mut(LANES).enumerate() {
             let mut h = Pack::ZERO;
-            let odds = match (strips, hidden.first_odds::<L, 1>(l, pack)) {
-                (Some(strips), Some(odds)) => {
-                    product(l, odds, &ones, |step| [l.load(&one(strips, step).factors[pack])])
-                }
-                _ => None,
-            };
-            if let Some([odds]) = odds {
+            if let Some(strips) = strips
+                && let Some(odds) = hidden.first_odds::<L, 1>(l, pack)
+                && let Some([odds]) = product(l, odds, &ones, |step| [l.load(&one(strips, step).factors[pack])])
+            {
                 l.store(&mut h, unit(l, odds));
             } else {
                 segments.resize(ones.len() + 1, Pack::ZERO);

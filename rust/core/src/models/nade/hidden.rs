@@ -164,8 +164,7 @@ impl<'a> Hidden<'a> {
 /// h = 1 / (1 + E)
 #[inline(always)]
 pub fn unit<L: Lanes>(l: L, odds: L::F) -> L::F {
-    let one = l.splat(1.0);
-    l.div(one, l.add(one, odds))
+    math::sigmoid_of_odds(l, odds)
 }
 
 /// The product of odds and what each of these ones multiplies into them, if they are safe floats all the way there.

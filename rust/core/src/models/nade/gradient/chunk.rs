@@ -29,8 +29,6 @@ pub struct Turn {
     pub g: [f32; ROWS],
     /// Among those of the chunk.
     pub sample: u32,
-    /// That of the last step, among the segments of all samples.
-    pub segment: u32,
     /// A bit for every step that begins one.
     pub begins: u32,
 }
@@ -66,20 +64,21 @@ impl Chunk {
         marks.push(ones.len());
 
         let (g, begins) = (g.as_chunks::<ROWS>().0, begins.as_chunks::<ROWS>().0);
-        let mut passed = marks[..len].to_vec();
+        // Whether a sample had a one at the steps before.
+        let mut begun = vec![false; len];
         let (mut turns, mut tiles) = (Vec::with_capacity((len + 1) * width / ROWS), vec![(0, 0)]);
         let mut beginning = Vec::new();
         for tile in 0..width / ROWS {
-            let mut before = Turn { g: [0.0; ROWS], sample: len as u32, segment: (ones.len() + len) as u32, begins: 0 };
+            let mut before = Turn { g: [0.0; ROWS], sample: len as u32, begins: 0 };
             let steps = g[tile..].iter().zip(&begins[tile..]).step_by(width / ROWS);
-            for (sample, ((passed, mark), (g, begins))) in passed.iter_mut().zip(&marks).zip(steps).enumerate() {
+            for (sample, (begun, (g, begins))) in begun.iter_mut().zip(steps).enumerate() {
                 let begins = begins.iter().rev().fold(0, |bits, &begins| bits << 1 | u32::from(begins));
-                if begins == 0 && passed == mark {
+                *begun |= begins != 0;
+                if !*begun {
                     before.g.iter_mut().zip(g).for_each(|(sum, g)| *sum += g);
                     continue;
                 }
-                *passed += begins.count_ones() as usize;
-                let turn = Turn { g: *g, sample: sample as u32, segment: (*passed + sample) as u32, begins };
+                let turn = Turn { g: *g, sample: sample as u32, begins };
                 if begins == 0 { turns.push(turn) } else { beginning.push(turn) }
             }
             turns.push(before);
@@ -88,11 +87,6 @@ impl Chunk {
             tiles.push((quiet, turns.len()));
         }
         Self { ones, marks, turns, tiles, b }
-    }
-
-    /// Segments.
-    pub fn segments(&self) -> usize {
-        self.ones.len() + self.len()
     }
 
     /// Samples, with the one more.

@@ -44,8 +44,10 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Kernel for Units<'_, '_, C> {
 struct Own<const P: usize> {
     /// Rows of V, zeros beyond the last.
     v: Vec<[Pack; P]>,
-    /// e^W_i, which takes a one back out of the odds, for the steps with ones, in row i + 1; if all are safe floats.
-    inverses: Option<Vec<[Pack; P]>>,
+    /// e^W_i, which takes a one back out of the odds, for the steps with ones, in row i + 1.
+    inverses: Vec<[Pack; P]>,
+    /// Whether all of these are safe floats.
+    safe: bool,
 }
 
 impl<const P: usize> Own<P> {
@@ -67,8 +69,7 @@ impl<const P: usize> Own<P> {
                 }
             }
         }
-        let safe = l.gt(largest, l.splat(SAFE)) == 0;
-        Self { v, inverses: safe.then_some(inverses) }
+        Self { v, inverses, safe: l.gt(largest, l.splat(SAFE)) == 0 }
     }
 }
 
@@ -78,9 +79,9 @@ struct Passing<const P: usize> {
     odds: Vec<[Pack; P]>,
     /// For each sample h in the segment under way.
     h: Vec<[Pack; P]>,
-    /// For each sample, whether its odds are no safe floats: its units come from `segments`.
-    far: Vec<bool>,
-    /// h of all segments of these.
+    /// For each sample whose odds are no safe floats, where among `segments` the one under way is.
+    far: Vec<Option<usize>>,
+    /// h of all segments of these samples.
     segments: Vec<[Pack; P]>,
     /// For each sample ∂/∂a in the segment under way, as far as its steps have been passed.
     open: Vec<[Pack; P]>,
@@ -102,15 +103,10 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
             if !go_on() {
                 return false;
             }
-            let mut passing = Passing::new(chunk);
-            passing.begin(l, chunk, (hidden, pack), own.inverses.as_deref());
+            let mut passing = Passing::new(l, chunk, (hidden, pack), &own);
             for tile in (0..tiles).rev() {
                 let first = tile * ROWS;
-                let rows = own.v[first..].first_chunk().expect("a tile");
-                let inverses = own
-                    .inverses
-                    .as_ref()
-                    .map_or(&[[Pack::ZERO; P]; ROWS], |inverses| inverses[first..].first_chunk().expect("a tile"));
+                let [rows, inverses] = [&own.v, &own.inverses].map(|rows| rows[first..].first_chunk().expect("a tile"));
                 let [v, w] = [&mut v, &mut w].map(|rows| rows[first..].first_chunk_mut().expect("a tile"));
                 passing.tile(l, chunk.turns(tile), (rows, inverses), v, w);
             }
@@ -118,9 +114,7 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
             for (open, passed) in passing.open.iter().zip(&passing.passed) {
                 let before = passing.h.last().expect("the units before a one");
                 for p in 0..P {
-                    let h = l.load(&before[p]);
-                    let slope = l.mul(h, l.sub(l.splat(1.0), h));
-                    let sum = l.fma(l.load(&open[p]), slope, l.load(&passed[p]));
+                    let sum = end_segment(l, l.load(&before[p]), l.load(&open[p]), l.load(&passed[p]));
                     let sum = l.add(l.load(&c[p]), sum);
                     l.store(&mut c[p], sum);
                 }
@@ -143,51 +137,31 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
 }
 
 impl<const P: usize> Passing<P> {
-    fn new(chunk: &Chunk) -> Self {
-        let zeros = || vec![[Pack::ZERO; P]; chunk.len()];
-        Self {
-            odds: zeros(),
-            h: zeros(),
-            far: vec![false; chunk.len()],
-            segments: Vec::new(),
-            open: zeros(),
-            passed: zeros(),
-        }
-    }
-
     /// Begins with the last segment of each sample.
     #[inline(always)]
-    fn begin<L: Lanes>(
-        &mut self,
-        l: L,
-        chunk: &Chunk,
-        (hidden, pack): (&Hidden<'_>, usize),
-        inverses: Option<&[[Pack; P]]>,
-    ) {
-        let first = hidden.first_odds(l, pack).map(|odds| inverse(l, odds));
-        let mut segment = 0;
+    fn new<L: Lanes>(l: L, chunk: &Chunk, (hidden, pack): (&Hidden<'_>, usize), own: &Own<P>) -> Self {
+        let zeros = || vec![[Pack::ZERO; P]; chunk.len()];
+        let (mut odds, mut h, mut far, mut segments) = (zeros(), zeros(), vec![None; chunk.len()], Vec::new());
+        // 1 / E before the first one.
+        let first = hidden.first_odds(l, pack).filter(|_| own.safe).map(|odds| inverse(l, odds));
         for (sample, ones) in chunk.ones().enumerate() {
-            // 1 / E
-            let last = match (first, inverses) {
-                (Some(first), Some(inverses)) => {
-                    product(l, first, ones, |step| load_packs(l, &inverses[step as usize + 1]))
-                }
-                _ => None,
-            };
-            if let Some(last) = last {
-                let odds = inverse(l, last);
-                store_packs(l, &mut self.odds[sample], odds);
-                for (h, odds) in self.h[sample].iter_mut().zip(odds) {
+            if let Some(first) = first
+                && let Some(last) = product(l, first, ones, |step| load_packs(l, &own.inverses[step as usize + 1]))
+            {
+                let last = inverse(l, last);
+                store_packs(l, &mut odds[sample], last);
+                for (h, odds) in h[sample].iter_mut().zip(last) {
                     l.store(h, unit(l, odds));
                 }
             } else {
-                self.far[sample] = true;
-                self.segments.resize(chunk.segments(), [Pack::ZERO; P]);
-                hidden.segments(l, ones, pack, &mut self.segments[segment..][..ones.len() + 1]);
-                self.h[sample] = self.segments[segment + ones.len()];
+                let before = segments.len();
+                segments.resize(before + ones.len() + 1, [Pack::ZERO; P]);
+                hidden.segments(l, ones, pack, &mut segments[before..]);
+                far[sample] = Some(before + ones.len());
+                h[sample] = segments[before + ones.len()];
             }
-            segment += ones.len() + 1;
         }
+        Self { odds, h, far, segments, open: zeros(), passed: zeros() }
     }
 
     /// `ROWS` steps with these rows of V, the last one first: V's gradient is added to `v`, and W's to `w`, whose rows are those of
@@ -218,8 +192,7 @@ impl<const P: usize> Passing<P> {
         }
         for turn in beginning {
             let sample = turn.sample as usize;
-            let mut segment = turn.segment as usize;
-            let far = self.far[sample];
+            let mut far = self.far[sample];
             let mut h = load_packs(l, &self.h[sample]);
             let mut odds = load_packs(l, &self.odds[sample]);
             let mut open = load_packs(l, &self.open[turn.sample as usize]);
@@ -229,14 +202,14 @@ impl<const P: usize> Passing<P> {
                 if turn.begins >> r & 1 == 1 {
                     let mut sum = load_packs(l, &w[r]);
                     for p in 0..P {
-                        passed[p] = l.fma(open[p], l.mul(h[p], l.sub(l.splat(1.0), h[p])), passed[p]);
+                        passed[p] = end_segment(l, h[p], open[p], passed[p]);
                         open[p] = l.splat(0.0);
                         sum[p] = l.add(sum[p], passed[p]);
                     }
                     store_packs(l, &mut w[r], sum);
-                    segment -= 1;
-                    if far {
-                        h = load_packs(l, &self.segments[segment]);
+                    if let Some(segment) = &mut far {
+                        *segment -= 1;
+                        h = load_packs(l, &self.segments[*segment]);
                     } else {
                         for p in 0..P {
                             odds[p] = l.mul(odds[p], l.load(&inverses[r][p]));
@@ -249,6 +222,7 @@ impl<const P: usize> Passing<P> {
             store_packs(l, &mut self.passed[turn.sample as usize], passed);
             store_packs(l, &mut self.h[sample], h);
             store_packs(l, &mut self.odds[sample], odds);
+            self.far[sample] = far;
         }
         for r in 0..ROWS {
             store_packs(l, &mut v[r], sums[r]);
@@ -283,6 +257,12 @@ fn add_step<L: Lanes, const P: usize>(
         sums[p] = l.fma(g, h[p], sums[p]);
         open[p] = l.fma(g, row[p], open[p]);
     }
+}
+
+/// Adds a segment's ∂/∂a, the sum of its steps times the slope of its units, to those passed.
+#[inline(always)]
+fn end_segment<L: Lanes>(l: L, h: L::F, open: L::F, passed: L::F) -> L::F {
+    l.fma(open, l.mul(h, l.sub(l.splat(1.0), h)), passed)
 }
 
 /// 1 / x
