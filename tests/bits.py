@@ -86,11 +86,10 @@ def gradient(case: Case, x: Events, start: int, threads: int | None) -> Arrays:
     score, gradient, names = steps[case.kind]
     weights = [np.ascontiguousarray(case.tensors[name]) for name in names]
     z = np.ascontiguousarray(x[:, case.model.order])
-    log_prob, p = np.empty(len(z)), np.empty(z.shape, np.float32)
-    score(weights, z, log_prob, p, threads or 2)
+    log_prob, scored = score(weights, z, threads or 2)
     factors = (np.arange(len(z)) % 7 - 2).astype(np.float32)
     gradients = tuple(np.empty_like(weight) for weight in weights)
-    gradient(weights, z, p, factors, gradients, threads or 2)
+    gradient(weights, z, scored, factors, gradients, threads or 2)
     return (log_prob, *gradients)
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "MAX_THREADS",
     "FormatError",
     "Model",
+    "Scored",
     "fvsbn_gradient",
     "fvsbn_score",
     "isa",
@@ -94,17 +95,18 @@ class Model:
         self, blob: bytes, first: int, x: NDArray[np.uint8], threads: int, progress: Callable[[int], Any] | None
     ) -> None: ...
 
+@final
+class Scored: ...
+
 def fvsbn_score(
     weights: Sequence[NDArray[np.float32]],
     x: NDArray[np.uint8],
-    log_prob: NDArray[np.float64],
-    probs: NDArray[np.float32],
     threads: int,
-) -> None: ...
+) -> tuple[NDArray[np.float64], Scored]: ...
 def fvsbn_gradient(
     weights: Sequence[NDArray[np.float32]],
     x: NDArray[np.uint8],
-    probs: NDArray[np.float32],
+    scored: Scored,
     scale: NDArray[np.float32],
     gradients: Sequence[NDArray[np.float32]],
     threads: int,
@@ -112,14 +114,12 @@ def fvsbn_gradient(
 def nade_score(
     weights: Sequence[NDArray[np.float32]],
     x: NDArray[np.uint8],
-    log_prob: NDArray[np.float64],
-    probs: NDArray[np.float32],
     threads: int,
-) -> None: ...
+) -> tuple[NDArray[np.float64], Scored]: ...
 def nade_gradient(
     weights: Sequence[NDArray[np.float32]],
     x: NDArray[np.uint8],
-    probs: NDArray[np.float32],
+    scored: Scored,
     scale: NDArray[np.float32],
     gradients: Sequence[NDArray[np.float32]],
     threads: int,

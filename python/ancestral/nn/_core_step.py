@@ -9,13 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from ancestral._core import Scored
 
 
 class Core(NamedTuple):
     """The core's functions for one kind of model."""
 
-    score: Callable[..., None]
+    score: Callable[..., tuple[NDArray[np.float64], Scored]]
     gradient: Callable[..., None]
 
 
@@ -58,15 +61,15 @@ def log_prob(z: Tensor, core: Core, weights: Sequence[Tensor]) -> Tensor:
 
 
 class _LogProb(torch.autograd.Function):
-    """Keeps the weights and p(z_i = 1 | z_<i): memory O(n n_dims) between the passes, some megabytes within them."""
+    """Keeps the weights, p(z_i = 1 | z_<i) and, of NADE, the last hidden units: memory O(n (n_dims + n_hidden)) between
+    the passes, some megabytes within them."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, core: Core, *weights: Tensor) -> Tensor:
         ctx.core, ctx.weights = core, [np.ascontiguousarray(weight.detach().numpy()) for weight in weights]
         ctx.save_for_backward(*weights)
         ctx.bits = np.ascontiguousarray(z.detach().to(torch.uint8).numpy())
-        log_prob, ctx.probs = np.empty(len(z)), np.empty(z.shape, np.float32)
-        core.score(ctx.weights, ctx.bits, log_prob, ctx.probs, _core_threads())
+        log_prob, ctx.scored = core.score(ctx.weights, ctx.bits, _core_threads())
         return torch.from_numpy(log_prob.astype(np.float32))
 
     @staticmethod
@@ -79,7 +82,7 @@ class _LogProb(torch.autograd.Function):
         _ = ctx.saved_tensors  # raises if a weight has been changed in place
         scale = np.ascontiguousarray(grad.detach().numpy())
         gradients = [np.empty(weight.shape, np.float32) for weight in ctx.weights]
-        ctx.core.gradient(ctx.weights, ctx.bits, ctx.probs, scale, gradients, _core_threads())
+        ctx.core.gradient(ctx.weights, ctx.bits, ctx.scored, scale, gradients, _core_threads())
         return None, None, *map(torch.from_numpy, gradients)
 
 

@@ -9,9 +9,9 @@ use ancestral_core::{
     engine::Batch,
     error::Error,
     model::Model,
-    models::{Fvsbn, Nade, fvsbn, gradient::Scored, nade},
+    models::{Fvsbn, Nade, fvsbn, gradient, nade},
 };
-use numpy::{PyArrayDyn, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyArrayDyn, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::{exceptions::PyValueError, prelude::*};
 
 use crate::{
@@ -24,43 +24,68 @@ type Read<'py, T> = PyReadonlyArrayDyn<'py, T>;
 /// An array that is filled.
 type Write<'py, T> = Bound<'py, PyArrayDyn<T>>;
 
-/// Fills `log_prob` (n) and `probs` (n, `n_dims`) for the rows of `x`.
-fn score<M: Model>(
-    py: Python<'_>,
+/// What a likelihood leaves for its gradient.
+#[pyclass(module = "ancestral._core", frozen)]
+pub struct Scored {
+    /// p(x_i = 1 | x_<i), `n_dims` a sample.
+    probs: Vec<f32>,
+    /// As many a sample as the model has.
+    features: Vec<f32>,
+}
+
+impl Scored {
+    /// Both, if they are those of `n` samples with so many dimensions and features.
+    fn of(&self, n: usize, n_dims: usize, n_features: usize) -> PyResult<(&[f32], &[f32])> {
+        let Self { probs, features } = self;
+        if (probs.len(), features.len()) == (n * n_dims, n * n_features) {
+            Ok((probs, features))
+        } else {
+            Err(PyValueError::new_err(format!("scored is not of {n} samples and this model")))
+        }
+    }
+}
+
+/// log p of the rows of `x` in nats, (n).
+type LogProb<'py> = Bound<'py, PyArray1<f64>>;
+
+fn score<'py, M: Model>(
+    py: Python<'py>,
     model: impl Send + FnOnce() -> Result<M, Error>,
     x: &Read<'_, u8>,
-    (log_prob, probs): (&Write<'_, f64>, &Write<'_, f32>),
     threads: usize,
-) -> PyResult<()> {
+) -> PyResult<(LogProb<'py>, Scored)> {
     let model = py.detach(model).map_err(raise)?;
-    let n_dims = model.event().n_dims();
-    let n = log_prob.len();
-    let x = slice("x", x, n * n_dims)?;
-    let (mut log_prob, mut probs) = (writable("log_prob", log_prob)?, writable("probs", probs)?);
+    let n = x.shape().first().copied().unwrap_or(0);
+    let n_features = model.feature_shape().map_or(0, |shape| shape.iter().product());
+    let x = slice("x", x, n * model.event().n_dims())?;
+    let (mut log_prob, mut probs, mut features) = (vec![0.0; n], vec![0.0; x.len()], vec![0.0; n * n_features]);
     let outputs = Outputs {
-        log_prob: Some(slice_mut("log_prob", &mut log_prob, n)?),
-        conditionals: Some(slice_mut("probs", &mut probs, n * n_dims)?),
+        log_prob: Some(&mut log_prob),
+        conditionals: Some(&mut probs),
+        features: Some(&mut features),
         ..Outputs::default()
     };
     let score = py.detach(|| Score::new(model.event(), x)).map_err(raise)?;
-    walk(py, &model, Batch { n, driver: Driver::Score(&score), n_steps: None, block_len: None, outputs, threads }, None)
+    walk(
+        py,
+        &model,
+        Batch { n, driver: Driver::Score(&score), n_steps: None, block_len: None, outputs, threads },
+        None,
+    )?;
+    Ok((PyArray1::from_vec(py, log_prob), Scored { probs, features }))
 }
 
 /// Fills `gradients`, which have these names and the lengths of the weights. The last ones are a bias for each dimension, and there are
 /// as many rows as `scale` has values.
-fn gradient<'a, const N: usize>(
+fn fill<'a, const N: usize>(
     py: Python<'_>,
     (names, weights): ([&str; N], [&[f32]; N]),
-    (x, probs, scale): (&'a Read<'_, u8>, &'a Read<'_, f32>, &'a Read<'_, f32>),
+    (x, probs, scale): (&'a Read<'_, u8>, &'a [f32], &'a Read<'_, f32>),
     gradients: &[Write<'_, f32>; N],
-    work: impl Send + FnOnce(Scored<'a>, [&mut [f32]; N], &mut dyn FnMut() -> bool) -> Result<(), Error>,
+    work: impl Send + FnOnce(gradient::Scored<'a>, [&mut [f32]; N], &mut dyn FnMut() -> bool) -> Result<(), Error>,
 ) -> PyResult<()> {
     let (n, n_dims) = (scale.len(), weights[N - 1].len());
-    let scored = Scored {
-        x: slice("x", x, n * n_dims)?,
-        probs: slice("probs", probs, n * n_dims)?,
-        scale: slice("scale", scale, n)?,
-    };
+    let scored = gradient::Scored { x: slice("x", x, n * n_dims)?, probs, scale: slice("scale", scale, n)? };
     let named = names.into_iter().zip(weights);
     let arrays: PyResult<Vec<_>> = names.into_iter().zip(gradients).map(|(name, out)| writable(name, out)).collect();
     let mut arrays = arrays?;
@@ -82,34 +107,32 @@ fn fvsbn_weights<'a>([weight, bias]: &'a [Read<'_, f32>; 2]) -> PyResult<[&'a [f
     Ok([slice("weight", weight, size)?, slice("bias", bias, bias.len())?])
 }
 
-/// Fills `log_prob` (n) and `probs` (n, `n_dims`) for the rows of `x`.
+/// log p of the rows of `x`, and what `fvsbn_gradient` asks for.
 #[pyfunction]
-pub fn fvsbn_score(
-    py: Python<'_>,
-    weights: [Read<'_, f32>; 2],
-    x: Read<'_, u8>,
-    log_prob: Write<'_, f64>,
-    probs: Write<'_, f32>,
+pub fn fvsbn_score<'py>(
+    py: Python<'py>,
+    weights: [Read<'py, f32>; 2],
+    x: Read<'py, u8>,
     threads: usize,
-) -> PyResult<()> {
+) -> PyResult<(LogProb<'py>, Scored)> {
     let weights = fvsbn_weights(&weights)?;
-    score(py, || Fvsbn::in_training(weights), &x, (&log_prob, &probs), threads)
+    score(py, || Fvsbn::in_training(weights), &x, threads)
 }
 
-/// Fills `gradients`, shaped as the weights, with the gradient of Σ scale · log p for rows `x` whose `probs` are those of
-/// `fvsbn_score`.
+/// Fills `gradients`, shaped as the weights, with the gradient of Σ scale · log p for rows `x` that `fvsbn_score` has scored.
 #[pyfunction]
 pub fn fvsbn_gradient(
     py: Python<'_>,
     weights: [Read<'_, f32>; 2],
     x: Read<'_, u8>,
-    probs: Read<'_, f32>,
+    scored: &Scored,
     scale: Read<'_, f32>,
     gradients: [Write<'_, f32>; 2],
     threads: usize,
 ) -> PyResult<()> {
     let weights = fvsbn_weights(&weights)?;
-    gradient(py, (["weight", "bias"], weights), (&x, &probs, &scale), &gradients, |scored, [weight, bias], go_on| {
+    let (probs, _) = scored.of(scale.len(), weights[1].len(), 0)?;
+    fill(py, (["weight", "bias"], weights), (&x, probs, &scale), &gradients, |scored, [weight, bias], go_on| {
         let out = fvsbn::gradient::Gradient { weight, bias };
         fvsbn::gradient::gradient(scored, out, at_least_one(threads), go_on)
     })
@@ -127,28 +150,25 @@ fn nade_weights<'a>([w, c, v, b]: &'a [Read<'_, f32>; 4]) -> PyResult<nade::Weig
     })
 }
 
-/// Fills `log_prob` (n) and `probs` (n, `n_dims`) for the rows of `x`.
+/// log p of the rows of `x`, and what `nade_gradient` asks for.
 #[pyfunction]
-pub fn nade_score(
-    py: Python<'_>,
-    weights: [Read<'_, f32>; 4],
-    x: Read<'_, u8>,
-    log_prob: Write<'_, f64>,
-    probs: Write<'_, f32>,
+pub fn nade_score<'py>(
+    py: Python<'py>,
+    weights: [Read<'py, f32>; 4],
+    x: Read<'py, u8>,
     threads: usize,
-) -> PyResult<()> {
+) -> PyResult<(LogProb<'py>, Scored)> {
     let weights = nade_weights(&weights)?;
-    score(py, || Nade::in_training(weights), &x, (&log_prob, &probs), threads)
+    score(py, || Nade::in_training(weights), &x, threads)
 }
 
-/// Fills `gradients`, shaped as the weights, with the gradient of Σ scale · log p for rows `x` whose `probs` are those of
-/// `nade_score`.
+/// Fills `gradients`, shaped as the weights, with the gradient of Σ scale · log p for rows `x` that `nade_score` has scored.
 #[pyfunction]
 pub fn nade_gradient(
     py: Python<'_>,
     weights: [Read<'_, f32>; 4],
     x: Read<'_, u8>,
-    probs: Read<'_, f32>,
+    scored: &Scored,
     scale: Read<'_, f32>,
     gradients: [Write<'_, f32>; 4],
     threads: usize,
@@ -156,8 +176,9 @@ pub fn nade_gradient(
     let weights = nade_weights(&weights)?;
     let nade::Weights { w, c, v, b } = weights;
     let named = (["w", "c", "v", "b"], [w, c, v, b]);
-    gradient(py, named, (&x, &probs, &scale), &gradients, |scored, [w, c, v, b], go_on| {
+    let (probs, odds) = scored.of(scale.len(), b.len(), c.len())?;
+    fill(py, named, (&x, probs, &scale), &gradients, |scored, [w, c, v, b], go_on| {
         let out = nade::gradient::Gradient { w, c, v, b };
-        nade::gradient::gradient(weights, scored, out, at_least_one(threads), go_on)
+        nade::gradient::gradient(weights, scored, odds, out, at_least_one(threads), go_on)
     })
 }

@@ -91,7 +91,10 @@ pub fn dots_of_given<L: Lanes, const N: usize>(
     units: &mut Units<'_>,
 ) -> L::F {
     let after_one = after_one >> first & ((1 << N) - 1);
-    let ones: [_; N] = std::array::from_fn(|r| strip.one_before(first + r).factors);
+    let mut ones = [&[][..]; N];
+    for (r, one) in ones.iter_mut().enumerate() {
+        *one = strip.one_before(first + r).factors;
+    }
     let mut sums = [l.splat(0.0); TILE];
     for (pack, (v, (e, h))) in strip.v.iter().zip(units.state.iter_mut().zip(&mut *units.h)).enumerate() {
         let (mut odds, mut unit) = (l.load(e), l.load(h));

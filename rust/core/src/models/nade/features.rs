@@ -1,16 +1,15 @@
 //! The hidden units as features: what NADE has seen of a sample.
 
 use super::{
-    hidden::{Hidden, SAFE, product, unit},
-    strips::{Strips, TILE},
+    hidden::{Hidden, SAFE, bound, unit},
+    strips::{One, Strips, TILE},
 };
 use crate::kernels::{Kernel, LANES, Lanes, Pack};
 
 /// Writes h after the last of these values.
 pub struct Features<'a> {
     pub hidden: &'a Hidden<'a>,
-    /// Without them the units are taken from sums of weights.
-    pub strips: Option<&'a Strips>,
+    pub strips: &'a Strips,
     pub x: &'a [u8],
     /// Room for one pack of units in every segment of x.
     pub segments: &'a mut Vec<Pack>,
@@ -24,16 +23,16 @@ impl<'a> Kernel for Features<'a> {
     fn run<L: Lanes>(self, l: L) {
         let Self { hidden, strips, x, segments, out } = self;
         let ones: Vec<u32> = x.iter().zip(0..).filter_map(|(&x, step)| (x == 1).then_some(step)).collect();
-        let one = |strips: &'a Strips, step: u32| {
+        let one = |step: u32| {
             let next = step as usize + 1;
             strips.get(next / TILE).one_before(next % TILE)
         };
-        let strips = strips.filter(|strips| ones.iter().all(|&step| one(strips, step).reach <= SAFE));
+        let safe = ones.iter().all(|&step| one(step).reach <= SAFE);
         for (pack, out) in out.chunks_mut(LANES).enumerate() {
             let mut h = Pack::ZERO;
-            if let Some(strips) = strips
-                && let Some(odds) = hidden.first_odds::<L, 1>(l, pack)
-                && let Some([odds]) = product(l, odds, &ones, |step| [l.load(&one(strips, step).factors[pack])])
+            if safe
+                && let Some([odds]) = hidden.first_odds(l, pack)
+                && let Some(odds) = product(l, odds, ones.iter().map(|&step| one(step)), pack)
             {
                 l.store(&mut h, unit(l, odds));
             } else {
@@ -44,4 +43,16 @@ impl<'a> Kernel for Features<'a> {
             out.copy_from_slice(&h.0[..out.len()]);
         }
     }
+}
+
+/// The product of odds and the factors of these ones, of one pack, if they are safe floats all the way there.
+#[inline(always)]
+fn product<'o, L: Lanes>(l: L, mut odds: L::F, ones: impl Iterator<Item = One<'o>>, pack: usize) -> Option<L::F> {
+    let (mut largest, mut smallest) = (l.splat(1.0), l.splat(1.0));
+    for one in ones {
+        odds = l.mul(odds, l.load(&one.factors[pack]));
+        largest = l.max(largest, odds);
+        smallest = l.min(smallest, odds);
+    }
+    (bound(l, largest, smallest) <= f64::from(SAFE)).then_some(odds)
 }

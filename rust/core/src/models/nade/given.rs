@@ -41,13 +41,17 @@ impl Walk<'_, '_> {
     }
 
     /// None before the sample's first one.
+    #[inline(always)]
     fn rows(&self, sample: usize) -> Option<Rows> {
         let from = self.samples[sample].start.saturating_sub(self.first);
         if self.first + from >= self.end {
             return None;
         }
         let x = &self.block.x[sample * self.model.event.n_dims()..][self.first + from - 1..self.end - 1];
-        Some(Rows { from, after_one: x.iter().rev().fold(0, |bits, &x| bits << 1 | u32::from(x)) << from })
+        let bits = |x: &[u8]| x.iter().rev().fold(0, |bits, &x| bits << 1 | u32::from(x));
+        // A loop of known length, as a rule.
+        let after_one = x.first_chunk::<TILE>().map_or_else(|| bits(x), |x| bits(x));
+        Some(Rows { from, after_one: after_one << from })
     }
 
     #[inline(always)]
@@ -59,8 +63,12 @@ impl Walk<'_, '_> {
         if self.first + from == *start {
             model.hidden.begin(l, &mut units);
         }
-        let ones = (0..n_rows).filter(|row| after_one >> row & 1 == 1);
-        let bound = ones.fold(*units.bound, |bound, row| bound + f64::from(strip.one_before(row).reach));
+        let mut bound = *units.bound;
+        for row in 0..TILE {
+            // No branches, which nothing foretells.
+            let reach = strip.one_before(row).reach;
+            bound += f64::from(if after_one >> row & 1 == 1 { reach } else { 0.0 });
+        }
         if bound > f64::from(SAFE) && after_one != 0 {
             return self.given_by_segments(l, sample, rows);
         }

@@ -5,8 +5,8 @@
 //! segments after step j where x_j = 1, and nothing where x_j = 0; c gets that of all segments; row i of V gets Σ_s g_i h.
 //! That is about the work of three scoring passes, and as much memory as the samples take.
 //!
-//! Steps are passed from the last to the first. The odds E ([`super::hidden`]) after all ones come from a product, and each one that
-//! is passed is divided out of them again, so that no segment's units need to be kept.
+//! Steps are passed from the last to the first. The odds E ([`super::hidden`]) after all ones are those with which scoring ended, and
+//! each one that is passed is divided out of them again, so that no segment's units need to be kept.
 //!
 //! Each task owns a few hidden units and takes the samples in the same order ([`chunk`]): the bits do not depend on threads.
 
@@ -49,13 +49,15 @@ pub struct Gradient<'a> {
     pub b: &'a mut [f32],
 }
 
-/// Writes the gradient. `go_on` is asked on the calling thread, a millisecond or so apart.
+/// Writes the gradient. `odds` are the features of the walk that scored the samples with these weights ([`super::Nade::in_training`]),
+/// `n_hidden` a sample. `go_on` is asked on the calling thread, a millisecond or so apart.
 ///
 /// # Errors
 /// [`Error::Interrupted`] once `go_on` has returned false, [`Error::Isa`]. The gradient is then partly written.
 pub fn gradient(
     weights: Weights<'_>,
     scored: Scored<'_>,
+    odds: &[f32],
     out: Gradient<'_>,
     threads: NonZero<usize>,
     go_on: &mut dyn FnMut() -> bool,
@@ -65,13 +67,16 @@ pub fn gradient(
     let hidden = Hidden::new(isa, weights.w.into(), weights.c);
     let (cuts, ones) = (cut(scored.scale.len()), any(scored.x, n_dims));
     let chunks: Vec<_> = cuts.iter().map(|_| OnceLock::new()).collect();
-    let chunk = |at: usize| chunks[at].get_or_init(|| Chunk::new(scored, n_dims, cuts[at].clone()));
+    let chunk = |at: usize| chunks[at].get_or_init(|| Chunk::new(scored, odds, n_dims, cuts[at].clone()));
     let out = Mutex::new(out);
-    share(0..cuts.len() + hidden.packs().div_ceil(GROUP), threads, go_on, |task, go_on| {
-        let Some(group) = task.checked_sub(cuts.len()) else {
+    let groups = hidden.packs().div_ceil(GROUP);
+    share(0..cuts.len() + groups, threads, go_on, |task, go_on| {
+        let Some(at) = task.checked_sub(cuts.len()) else {
             chunk(task);
             return go_on();
         };
+        // From both ends: neighbours share lines of memory, which two threads would take from each other.
+        let group = if at % 2 == 0 { at / 2 } else { groups - 1 - at / 2 };
         isa.run(Units {
             weights,
             hidden: &hidden,

@@ -8,7 +8,7 @@
 use std::{borrow::Cow, f64::consts::LN_2};
 
 use super::strips::{One, read};
-use crate::kernels::{Isa, Kernel, Lanes, Pack, load_packs, math, to_packs};
+use crate::kernels::{Isa, Kernel, Lanes, Pack, flat, load_packs, math, to_packs};
 
 /// While |a| is at most this, E is within 2^±120, and so is the factor of a weight.
 pub const SAFE: f32 = 83.0;
@@ -41,6 +41,15 @@ impl<'a> Units<'a> {
     pub fn of(sample: usize, all: &'a mut [Pack], packs: usize, bound: &'a mut f64) -> Self {
         let (state, h) = all[sample * 2 * packs..][..2 * packs].split_at_mut(packs);
         Self { state, h, bound }
+    }
+
+    /// Writes E; NaN where the sample has gone on with a.
+    pub fn odds(&self, out: &mut [f32]) {
+        if *self.bound == f64::INFINITY {
+            out.fill(f32::NAN)
+        } else {
+            out.copy_from_slice(&flat(self.state)[..out.len()])
+        }
     }
 }
 
@@ -167,29 +176,9 @@ pub fn unit<L: Lanes>(l: L, odds: L::F) -> L::F {
     math::sigmoid_of_odds(l, odds)
 }
 
-/// The product of odds and what each of these ones multiplies into them, if they are safe floats all the way there.
-#[inline(always)]
-pub fn product<L: Lanes, const P: usize>(
-    l: L,
-    mut odds: [L::F; P],
-    ones: &[u32],
-    factors: impl Fn(u32) -> [L::F; P],
-) -> Option<[L::F; P]> {
-    let (mut largest, mut smallest) = (l.splat(1.0), l.splat(1.0));
-    for &one in ones {
-        let factors = factors(one);
-        for p in 0..P {
-            odds[p] = l.mul(odds[p], factors[p]);
-            largest = l.max(largest, odds[p]);
-            smallest = l.min(smallest, odds[p]);
-        }
-    }
-    (bound(l, largest, smallest) <= f64::from(SAFE)).then_some(odds)
-}
-
 /// At least |ln E| for every E between those given, by their exponents.
 #[inline(always)]
-fn bound<L: Lanes>(l: L, largest: L::F, smallest: L::F) -> f64 {
+pub fn bound<L: Lanes>(l: L, largest: L::F, smallest: L::F) -> f64 {
     let (mut high, mut low) = (Pack::ZERO, Pack::ZERO);
     l.store(&mut high, largest);
     l.store(&mut low, smallest);

@@ -5,7 +5,7 @@
 //! a one is computed again.
 
 use super::{
-    Nade,
+    Layout, Nade,
     dots::{dots, dots_of_two},
     features::Features,
     hidden::Units,
@@ -52,11 +52,13 @@ pub fn walk(model: &Nade<'_>, block: &mut Block<'_>, scratch: &mut Scratch) -> R
         let strip = model.strip(block.isa, first / TILE, &ones, &mut room);
         block.isa.run(Walk { model, strip, block, hidden: &mut scratch.packs, samples: &mut samples, first, end });
     }
-    let Scratch { packs: segments, .. } = scratch;
-    for sample in 0..block.len {
+    for (at, sample) in samples.iter_mut().enumerate() {
         let isa = block.isa;
-        if let Some((x, out)) = block.features(sample) {
-            isa.run(Features { hidden: &model.hidden, strips: model.strips(), x, segments, out });
+        let Some((x, out)) = block.features(at) else { break };
+        let packs = &mut scratch.packs;
+        match &model.layout {
+            Layout::Kept { strips, .. } => isa.run(Features { hidden: &model.hidden, strips, x, segments: packs, out }),
+            Layout::Raw(_) => Units::of(at, packs, model.hidden.packs(), &mut sample.bound).odds(out),
         }
     }
     Ok(())

@@ -1,36 +1,47 @@
 //! A few samples, in the order in which every task passes them: from the last rows of V to the first.
 
-use std::ops::Range;
+use std::{iter, ops::Range};
 
 use super::ROWS;
 use crate::models::gradient::Scored;
 
-/// The most samples in a chunk: what they keep from tile to tile should fit the nearest cache.
-const SAMPLES: usize = 64;
+/// The most samples in a chunk, which has a bit for each and one more.
+const SAMPLES: usize = u64::BITS as usize - 1;
 
 /// Samples that are passed together, and one more: all of them before their first one, where their units are the
 /// same. It has no ones, and its ∂/∂logit are the sums of theirs.
-pub struct Chunk {
+pub struct Chunk<'a> {
+    /// E after all ones of each sample, with which scoring ended; NaN for a sample whose odds are no safe floats.
+    odds: &'a [f32],
     /// The steps of each sample's ones, but for one at the last step: nothing comes after it.
     ones: Vec<u32>,
     /// Where those of each sample begin, and end.
     marks: Vec<usize>,
-    /// In the order of the tiles of steps, those without a segment's begin first.
-    turns: Vec<Turn>,
-    /// For each tile, where its turns with a segment's begin come, and where they end; before the first, zeros.
-    tiles: Vec<(usize, usize)>,
+    /// For each tile of `ROWS` steps and each sample, ∂/∂logit of the steps.
+    g: Vec<[f32; ROWS]>,
+    /// As `g`, a bit for every step that begins a segment.
+    begins: Vec<u8>,
+    tiles: Vec<Tile>,
     /// The sums of ∂/∂logit.
     pub b: Vec<f32>,
 }
 
-/// A sample at a tile of `ROWS` steps.
-pub struct Turn {
-    /// ∂/∂logit of each step.
-    pub g: [f32; ROWS],
+/// Which samples have a turn at a tile of steps, as bits: those that begin no segment, and those that do.
+#[derive(Clone, Copy, Default)]
+struct Tile {
+    quiet: u64,
+    beginning: u64,
+}
+
+/// A sample at a tile of steps.
+#[derive(Clone, Copy)]
+pub struct Turn<'a> {
     /// Among those of the chunk.
-    pub sample: u32,
-    /// A bit for every step that begins one.
-    pub begins: u32,
+    pub sample: usize,
+    /// ∂/∂logit of each step.
+    pub g: &'a [f32; ROWS],
+    /// A bit for every step that begins a segment.
+    pub begins: u8,
 }
 
 /// Cuts samples into chunks of about the same size.
@@ -39,54 +50,57 @@ pub fn cut(n: usize) -> Vec<Range<usize>> {
     (0..chunks).map(|at| at * n / chunks..(at + 1) * n / chunks).collect()
 }
 
-impl Chunk {
-    /// From samples of `n_dims` values.
-    pub fn new(scored: Scored<'_>, n_dims: usize, samples: Range<usize>) -> Self {
-        let (len, width) = (samples.len(), n_dims.next_multiple_of(ROWS));
-        let (mut g, mut b) = (vec![0.0; len * width], vec![0.0; n_dims]);
-        // Whether a segment begins, at every step.
-        let mut begins = vec![0; len * width];
-        let (mut ones, mut marks) = (Vec::new(), vec![0]);
+impl<'a> Chunk<'a> {
+    /// From samples of `n_dims` values, among all.
+    pub fn new(scored: Scored<'_>, odds: &'a [f32], n_dims: usize, samples: Range<usize>) -> Self {
+        let n_hidden = odds.len() / scored.scale.len();
+        let (len, n_tiles) = (samples.len() + 1, n_dims.div_ceil(ROWS));
+        let mut chunk = Self {
+            odds: &odds[samples.start * n_hidden..samples.end * n_hidden],
+            ones: Vec::new(),
+            marks: vec![0],
+            g: vec![[0.0; ROWS]; n_tiles * len],
+            begins: vec![0; n_tiles * len],
+            tiles: vec![Tile::default(); n_tiles],
+            b: vec![0.0; n_dims],
+        };
+        // Rows of a sample: ∂/∂logit, and whether a segment begins, at every step.
+        let (mut g, mut begins) = (vec![0.0; n_tiles * ROWS], vec![0; n_tiles * ROWS]);
         for (at, sample) in samples.enumerate() {
-            let g = &mut g[at * width..][..n_dims];
-            scored.of_logits(sample, g);
-            b.iter_mut().zip(g).for_each(|(b, g)| *b += *g);
+            scored.of_logits(sample, &mut g[..n_dims]);
+            chunk.b.iter_mut().zip(&g).for_each(|(b, g)| *b += *g);
             let x = &scored.x[sample * n_dims..][..n_dims - 1];
-            begins[at * width + 1..].iter_mut().zip(x).for_each(|(begins, &x)| *begins = u8::from(x == 1));
+            begins[1..].iter_mut().zip(x).for_each(|(begins, &x)| *begins = u8::from(x == 1));
             for (eight, first) in x.chunks(8).zip((0..).step_by(8)) {
                 // Most have none.
                 if eight != [0; 8] {
-                    ones.extend((first..).zip(eight).filter(|(_, x)| **x == 1).map(|(step, _): (u32, _)| step));
+                    chunk.ones.extend((first..).zip(eight).filter(|(_, x)| **x == 1).map(|(step, _): (u32, _)| step));
                 }
             }
-            marks.push(ones.len());
+            chunk.marks.push(chunk.ones.len());
+            chunk.add(at, g.as_chunks().0, begins.as_chunks().0);
         }
-        marks.push(ones.len());
+        chunk.marks.push(chunk.ones.len());
+        chunk
+    }
 
-        let (g, begins) = (g.as_chunks::<ROWS>().0, begins.as_chunks::<ROWS>().0);
-        // Whether a sample had a one at the steps before.
-        let mut begun = vec![false; len];
-        let (mut turns, mut tiles) = (Vec::with_capacity((len + 1) * width / ROWS), vec![(0, 0)]);
-        let mut beginning = Vec::new();
-        for tile in 0..width / ROWS {
-            let mut before = Turn { g: [0.0; ROWS], sample: len as u32, begins: 0 };
-            let steps = g[tile..].iter().zip(&begins[tile..]).step_by(width / ROWS);
-            for (sample, (begun, (g, begins))) in begun.iter_mut().zip(steps).enumerate() {
-                let begins = begins.iter().rev().fold(0, |bits, &begins| bits << 1 | u32::from(begins));
-                *begun |= begins != 0;
-                if !*begun {
-                    before.g.iter_mut().zip(g).for_each(|(sum, g)| *sum += g);
-                    continue;
-                }
-                let turn = Turn { g: *g, sample: sample as u32, begins };
-                if begins == 0 { turns.push(turn) } else { beginning.push(turn) }
+    /// Adds a sample's turns.
+    fn add(&mut self, at: usize, g: &[[f32; ROWS]], begins: &[[u8; ROWS]]) {
+        let len = self.g.len() / self.tiles.len();
+        // Whether it had a one at the steps before.
+        let mut begun = false;
+        let turns = self.g.chunks_exact_mut(len).zip(self.begins.chunks_exact_mut(len)).zip(&mut self.tiles);
+        for (((all, bits), tile), (g, begins)) in turns.zip(g.iter().zip(begins)) {
+            all[at] = *g;
+            bits[at] = begins.iter().rev().fold(0, |bits, begins| bits << 1 | begins);
+            let begins = bits[at] != 0;
+            begun |= begins;
+            tile.quiet |= u64::from(begun && !begins) << at;
+            tile.beginning |= u64::from(begins) << at;
+            if !begun {
+                all[len - 1].iter_mut().zip(g).for_each(|(sum, g)| *sum += g);
             }
-            turns.push(before);
-            let quiet = turns.len();
-            turns.append(&mut beginning);
-            tiles.push((quiet, turns.len()));
         }
-        Self { ones, marks, turns, tiles, b }
     }
 
     /// Samples, with the one more.
@@ -99,9 +113,28 @@ impl Chunk {
         self.marks.windows(2).map(|mark| &self.ones[mark[0]..mark[1]])
     }
 
-    /// The samples' turns at a tile of steps: those that begin no segment, and the others.
-    pub fn turns(&self, tile: usize) -> (&[Turn], &[Turn]) {
-        let (first, (begins, end)) = (self.tiles[tile].1, self.tiles[tile + 1]);
-        self.turns[first..end].split_at(begins - first)
+    /// E after a sample's ones, of which it has some, if they are safe floats.
+    pub fn odds(&self, sample: usize) -> Option<&'a [f32]> {
+        let n_hidden = self.odds.len() / (self.len() - 1);
+        Some(&self.odds[sample * n_hidden..][..n_hidden]).filter(|odds| !odds[0].is_nan())
     }
+
+    /// The samples' turns at a tile of steps: those that begin no segment, the one more among them, and the others.
+    pub fn turns(&self, tile: usize) -> (impl Iterator<Item = Turn<'_>>, impl Iterator<Item = Turn<'_>>) {
+        let len = self.len();
+        let all = tile * len..(tile + 1) * len;
+        let (g, begins) = (&self.g[all.clone()], &self.begins[all]);
+        let turn = move |sample| Turn { sample, g: &g[sample], begins: begins[sample] };
+        let Tile { quiet, beginning } = self.tiles[tile];
+        (bits(quiet | 1 << (len - 1)).map(turn), bits(beginning).map(turn))
+    }
+}
+
+/// Where the bits are.
+fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+    iter::from_fn(move || {
+        let at = (set != 0).then(|| set.trailing_zeros() as usize);
+        set &= set.wrapping_sub(1);
+        at
+    })
 }

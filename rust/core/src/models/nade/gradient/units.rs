@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use super::{
     super::{
         Weights,
-        hidden::{Hidden, SAFE, product, unit},
-        strips::{read, read_w},
+        hidden::{Hidden, unit},
+        strips::read,
     },
     GROUP, Gradient, ROWS,
     chunk::{Chunk, Turn},
@@ -29,7 +29,7 @@ pub struct Units<'a, 'b, C> {
     pub go_on: &'a mut dyn FnMut() -> bool,
 }
 
-impl<'c, C: Iterator<Item = &'c Chunk>> Kernel for Units<'_, '_, C> {
+impl<'c, C: Iterator<Item = &'c Chunk<'c>>> Kernel for Units<'_, '_, C> {
     /// Whether it went to its end.
     type Output = bool;
 
@@ -46,8 +46,6 @@ struct Own<const P: usize> {
     v: Vec<[Pack; P]>,
     /// e^W_i, which takes a one back out of the odds, for the steps with ones, in row i + 1.
     inverses: Vec<[Pack; P]>,
-    /// Whether all of these are safe floats.
-    safe: bool,
 }
 
 impl<const P: usize> Own<P> {
@@ -56,7 +54,6 @@ impl<const P: usize> Own<P> {
         let (n_dims, n_hidden) = (weights.b.len(), weights.c.len());
         let mut v = vec![[Pack::ZERO; P]; n_dims.next_multiple_of(ROWS)];
         let mut inverses = vec![[Pack::ZERO; P]; n_dims.next_multiple_of(ROWS) + 1];
-        let mut largest = l.splat(0.0);
         for (step, ((inverses, v), one)) in inverses[1..].iter_mut().zip(&mut v).zip(ones).enumerate() {
             for matrix in [weights.w, weights.v] {
                 foresee(matrix, step * n_hidden + pack * LANES, n_hidden);
@@ -64,12 +61,11 @@ impl<const P: usize> Own<P> {
             for p in 0..P {
                 l.store(&mut v[p], read(l, weights.v(step), pack + p));
                 if *one != 0 {
-                    let w = read_w(l, weights.w(step), pack + p, &mut largest);
-                    l.store(&mut inverses[p], math::exp(l, w));
+                    l.store(&mut inverses[p], math::exp(l, read(l, weights.w(step), pack + p)));
                 }
             }
         }
-        Self { v, inverses, safe: l.gt(largest, l.splat(SAFE)) == 0 }
+        Self { v, inverses }
     }
 }
 
@@ -89,7 +85,7 @@ struct Passing<const P: usize> {
     passed: Vec<[Pack; P]>,
 }
 
-impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
+impl<'c, C: Iterator<Item = &'c Chunk<'c>>> Units<'_, '_, C> {
     #[inline(always)]
     fn all<L: Lanes, const P: usize>(self, l: L) -> bool {
         let Self { weights, hidden, ones, chunks, pack, out, go_on } = self;
@@ -103,7 +99,7 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
             if !go_on() {
                 return false;
             }
-            let mut passing = Passing::new(l, chunk, (hidden, pack), &own);
+            let mut passing = Passing::new(l, chunk, hidden, pack);
             for tile in (0..tiles).rev() {
                 let first = tile * ROWS;
                 let [rows, inverses] = [&own.v, &own.inverses].map(|rows| rows[first..].first_chunk().expect("a tile"));
@@ -139,16 +135,16 @@ impl<'c, C: Iterator<Item = &'c Chunk>> Units<'_, '_, C> {
 impl<const P: usize> Passing<P> {
     /// Begins with the last segment of each sample.
     #[inline(always)]
-    fn new<L: Lanes>(l: L, chunk: &Chunk, (hidden, pack): (&Hidden<'_>, usize), own: &Own<P>) -> Self {
+    fn new<L: Lanes>(l: L, chunk: &Chunk<'_>, hidden: &Hidden<'_>, pack: usize) -> Self {
         let zeros = || vec![[Pack::ZERO; P]; chunk.len()];
         let (mut odds, mut h, mut far, mut segments) = (zeros(), zeros(), vec![None; chunk.len()], Vec::new());
-        // 1 / E before the first one.
-        let first = hidden.first_odds(l, pack).filter(|_| own.safe).map(|odds| inverse(l, odds));
         for (sample, ones) in chunk.ones().enumerate() {
-            if let Some(first) = first
-                && let Some(last) = product(l, first, ones, |step| load_packs(l, &own.inverses[step as usize + 1]))
-            {
-                let last = inverse(l, last);
+            let last = if ones.is_empty() {
+                hidden.first_odds(l, pack)
+            } else {
+                chunk.odds(sample).map(|e| read_packs(l, e, pack))
+            };
+            if let Some(last) = last {
                 store_packs(l, &mut odds[sample], last);
                 for (h, odds) in h[sample].iter_mut().zip(last) {
                     l.store(h, unit(l, odds));
@@ -167,10 +163,10 @@ impl<const P: usize> Passing<P> {
     /// `ROWS` steps with these rows of V, the last one first: V's gradient is added to `v`, and W's to `w`, whose rows are those of
     /// the steps before.
     #[inline(always)]
-    fn tile<L: Lanes>(
+    fn tile<'t, L: Lanes>(
         &mut self,
         l: L,
-        turns: (&[Turn], &[Turn]),
+        (quiet, beginning): (impl Iterator<Item = Turn<'t>>, impl Iterator<Item = Turn<'t>>),
         (tile, inverses): (&[[Pack; P]; ROWS], &[[Pack; P]; ROWS]),
         v: &mut [[Pack; P]; ROWS],
         w: &mut [[Pack; P]; ROWS],
@@ -181,22 +177,21 @@ impl<const P: usize> Passing<P> {
             sums[r] = load_packs(l, &v[r]);
             rows[r] = load_packs(l, &tile[r]);
         }
-        let (quiet, beginning) = turns;
         for turn in quiet {
-            let h = load_packs(l, &self.h[turn.sample as usize]);
-            let mut open = load_packs(l, &self.open[turn.sample as usize]);
+            let h = load_packs(l, &self.h[turn.sample]);
+            let mut open = load_packs(l, &self.open[turn.sample]);
             for r in (0..ROWS).rev() {
                 add_step(l, turn.g[r], (&h, &mut sums[r]), (&rows[r], &mut open));
             }
-            store_packs(l, &mut self.open[turn.sample as usize], open);
+            store_packs(l, &mut self.open[turn.sample], open);
         }
         for turn in beginning {
-            let sample = turn.sample as usize;
+            let sample = turn.sample;
             let mut far = self.far[sample];
             let mut h = load_packs(l, &self.h[sample]);
             let mut odds = load_packs(l, &self.odds[sample]);
-            let mut open = load_packs(l, &self.open[turn.sample as usize]);
-            let mut passed = load_packs(l, &self.passed[turn.sample as usize]);
+            let mut open = load_packs(l, &self.open[turn.sample]);
+            let mut passed = load_packs(l, &self.passed[turn.sample]);
             for r in (0..ROWS).rev() {
                 add_step(l, turn.g[r], (&h, &mut sums[r]), (&rows[r], &mut open));
                 if turn.begins >> r & 1 == 1 {
@@ -218,8 +213,8 @@ impl<const P: usize> Passing<P> {
                     }
                 }
             }
-            store_packs(l, &mut self.open[turn.sample as usize], open);
-            store_packs(l, &mut self.passed[turn.sample as usize], passed);
+            store_packs(l, &mut self.open[turn.sample], open);
+            store_packs(l, &mut self.passed[turn.sample], passed);
             store_packs(l, &mut self.h[sample], h);
             store_packs(l, &mut self.odds[sample], odds);
             self.far[sample] = far;
@@ -265,13 +260,14 @@ fn end_segment<L: Lanes>(l: L, h: L::F, open: L::F, passed: L::F) -> L::F {
     l.fma(open, l.mul(h, l.sub(l.splat(1.0), h)), passed)
 }
 
-/// 1 / x
+/// The `P` packs of a row from `pack` on.
 #[inline(always)]
-fn inverse<L: Lanes, const P: usize>(l: L, mut x: [L::F; P]) -> [L::F; P] {
-    for x in &mut x {
-        *x = l.div(l.splat(1.0), *x);
+fn read_packs<L: Lanes, const P: usize>(l: L, row: &[f32], pack: usize) -> [L::F; P] {
+    let mut out = [l.splat(0.0); P];
+    for (p, out) in out.iter_mut().enumerate() {
+        *out = read(l, row, pack + p);
     }
-    x
+    out
 }
 
 #[inline(always)]
