@@ -7,9 +7,9 @@ use super::{
     dots::{dots, dots_of_given},
     hidden::{SAFE, Units},
     strips::TILE,
-    walk::{Sample, Walk},
+    walk::Walk,
 };
-use crate::kernels::{Lanes, Pack};
+use crate::kernels::{Kernel, Lanes, Pack};
 
 /// What a sample has before it in a strip.
 struct Rows {
@@ -19,10 +19,22 @@ struct Rows {
     after_one: u32,
 }
 
+/// A walk whose values are given.
+pub struct Given<'a, 'b>(pub Walk<'a, 'b>);
+
+impl Kernel for Given<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(mut self, l: L) {
+        self.0.walk_given(l);
+    }
+}
+
 impl Walk<'_, '_> {
     /// The strip for all samples.
     #[inline(always)]
-    pub fn walk_given<L: Lanes>(&mut self, l: L) {
+    fn walk_given<L: Lanes>(&mut self, l: L) {
         // A sample without ones, which waits for another: V is read once for both.
         let mut waiting = None;
         for sample in 0..self.block.len {
@@ -58,21 +70,16 @@ impl Walk<'_, '_> {
     fn given<L: Lanes>(&mut self, l: L, sample: usize, rows: &Rows) {
         let &Rows { from, after_one } = rows;
         let (model, strip, n_rows) = (self.model, self.strip, self.end - self.first);
-        let Sample { start, bound } = &mut self.samples[sample];
-        let mut units = Units::of(sample, self.hidden, model.hidden.packs(), bound);
-        if self.first + from == *start {
-            model.hidden.begin(l, &mut units);
-        }
-        let mut bound = *units.bound;
+        let mut bound = self.samples[sample].bound;
         for row in 0..TILE {
             // No branches, which nothing foretells.
             let reach = strip.one_before(row).reach;
             bound += f64::from(if after_one >> row & 1 == 1 { reach } else { 0.0 });
         }
         if bound > f64::from(SAFE) && after_one != 0 {
-            return self.given_by_segments(l, sample, rows);
+            return self.apart(sample, rows);
         }
-        *units.bound = bound;
+        self.samples[sample].bound = bound;
         const HALF: usize = TILE / 2;
         const { assert!(L::DOTS == TILE || L::DOTS == HALF) };
         for first in (0..TILE).step_by(L::DOTS) {
@@ -90,9 +97,15 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// One segment after the other, since the odds may have to be left on the way.
+    /// [`BySegments`], far from the loops that most samples take.
+    #[cold]
+    #[inline(never)]
+    fn apart(&mut self, sample: usize, rows: &Rows) {
+        self.block.isa.run(BySegments { walk: self, sample, rows });
+    }
+
     #[inline(always)]
-    fn given_by_segments<L: Lanes>(&mut self, l: L, sample: usize, rows: &Rows) {
+    fn by_segments<L: Lanes>(&mut self, l: L, sample: usize, rows: &Rows) {
         let &Rows { from, after_one } = rows;
         let (model, strip, n_rows) = (self.model, self.strip, self.end - self.first);
         let mut row = from;
@@ -103,7 +116,7 @@ impl Walk<'_, '_> {
             let mut factors = None;
             if after_one >> row & 1 == 1 {
                 let x = &self.block.x[sample * model.event.n_dims()..][..self.first + row];
-                factors = model.hidden.advance(l, strip.one_before(row), x, &mut units);
+                factors = model.hidden.advance(self.block.isa, strip.one_before(row), x, &mut units);
             }
             let dots = dots(l, strip.v, (row, next - row), &mut units, factors);
             self.write(l, sample, (row, dots), row..next);
@@ -131,5 +144,21 @@ impl Walk<'_, '_> {
         } else {
             rows.for_each(|row| tile[row] = logits.0[row - first]);
         }
+    }
+}
+
+/// A sample's strip, one segment after the other: the odds may have to be left on the way.
+struct BySegments<'a, 'b, 'c> {
+    walk: &'a mut Walk<'b, 'c>,
+    sample: usize,
+    rows: &'a Rows,
+}
+
+impl Kernel for BySegments<'_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        self.walk.by_segments(l, self.sample, self.rows);
     }
 }

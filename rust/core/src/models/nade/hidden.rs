@@ -20,10 +20,10 @@ pub struct Hidden<'a> {
     pub n_hidden: usize,
     /// Filled up with zeros to whole packs.
     c: Vec<Pack>,
-    /// e^(−c)
-    odds: Vec<Pack>,
     /// max |c|
     reach: f32,
+    /// The units before the first one: [`Units::state`] and [`Units::h`].
+    first: [Vec<Pack>; 2],
 }
 
 /// One sample's units.
@@ -58,7 +58,7 @@ impl<'a> Hidden<'a> {
     pub fn new(isa: Isa, w: Cow<'a, [f32]>, c: &[f32]) -> Self {
         let reach = c.iter().fold(0.0, |reach, c| c.abs().max(reach));
         let (n_hidden, c) = (c.len(), to_packs(c));
-        Self { w, n_hidden, odds: isa.run(Odds(&c)), c, reach }
+        Self { w, n_hidden, reach, first: isa.run(First { c: &c, safe: reach <= SAFE }), c }
     }
 
     /// Packs of one sample's units.
@@ -66,36 +66,38 @@ impl<'a> Hidden<'a> {
         self.c.len()
     }
 
-    /// The units before the first step.
-    #[inline(always)]
-    pub fn begin<L: Lanes>(&self, l: L, units: &mut Units<'_>) {
-        if self.reach > SAFE {
-            *units.bound = f64::INFINITY;
-            units.state.copy_from_slice(&self.c);
-            sigmoids(l, units);
-            return;
-        }
-        *units.bound = f64::from(self.reach);
-        units.state.copy_from_slice(&self.odds);
-        for (e, h) in units.state.iter().zip(&mut *units.h) {
-            l.store(h, unit(l, l.load(e)));
-        }
+    /// h before the first one.
+    pub fn first(&self) -> &[Pack] {
+        &self.first[1]
+    }
+
+    /// The units before the first one.
+    pub fn begin(&self, units: &mut Units<'_>) {
+        *units.bound = if self.reach > SAFE { f64::INFINITY } else { f64::from(self.reach) };
+        units.state.copy_from_slice(&self.first[0]);
+        units.h.copy_from_slice(&self.first[1]);
     }
 
     /// The units after a one at the last of the values `x`. Where E is surely safe, all is still to be done, and the factors to
     /// do it with are returned: whoever needs h next computes it on the way.
-    #[inline(always)]
-    pub fn advance<'o, L: Lanes>(&self, l: L, one: One<'o>, x: &[u8], units: &mut Units<'_>) -> Option<&'o [Pack]> {
+    #[inline]
+    pub fn advance<'o>(&self, isa: Isa, one: One<'o>, x: &[u8], units: &mut Units<'_>) -> Option<&'o [Pack]> {
         let bound = *units.bound + f64::from(one.reach);
         if bound <= f64::from(SAFE) {
             *units.bound = bound;
             return Some(one.factors);
         }
-        self.advance_far(l, one, x, units);
+        self.advance_apart(isa, one, x, units);
         None
     }
 
-    /// `advance` where E may not be safe.
+    /// `advance` where E may not be safe, far from the loops that most samples take.
+    #[cold]
+    #[inline(never)]
+    fn advance_apart(&self, isa: Isa, one: One<'_>, x: &[u8], units: &mut Units<'_>) {
+        isa.run(Far { hidden: self, one, x, units });
+    }
+
     #[inline(always)]
     fn advance_far<L: Lanes>(&self, l: L, one: One<'_>, x: &[u8], units: &mut Units<'_>) {
         if *units.bound == f64::INFINITY {
@@ -145,7 +147,7 @@ impl<'a> Hidden<'a> {
         if self.reach > SAFE {
             return None;
         }
-        Some(load_packs(l, self.odds[pack..].first_chunk().expect("P packs")))
+        Some(load_packs(l, self.first[0][pack..].first_chunk().expect("P packs")))
     }
 
     /// The units of the `P` packs from `pack` on in every segment, before the first one and after each, from sums of weights.
@@ -196,19 +198,46 @@ fn sigmoids<L: Lanes>(l: L, units: &mut Units<'_>) {
     }
 }
 
-/// e^(−c)
-struct Odds<'a>(&'a [Pack]);
+/// [`Hidden::advance`] where E may not be safe.
+struct Far<'a, 'b> {
+    hidden: &'a Hidden<'a>,
+    one: One<'a>,
+    x: &'a [u8],
+    units: &'a mut Units<'b>,
+}
 
-impl Kernel for Odds<'_> {
-    type Output = Vec<Pack>;
+impl Kernel for Far<'_, '_> {
+    type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, l: L) -> Vec<Pack> {
-        let mut odds = self.0.to_vec();
-        odds.iter_mut().for_each(|odds| {
-            let c = l.load(odds);
-            l.store(odds, math::exp(l, math::neg(l, c)));
-        });
-        odds
+    fn run<L: Lanes>(self, l: L) {
+        self.hidden.advance_far(l, self.one, self.x, self.units);
+    }
+}
+
+/// The units before the first one, as [`Hidden::first`].
+struct First<'a> {
+    c: &'a [Pack],
+    /// Whether the odds are safe floats.
+    safe: bool,
+}
+
+impl Kernel for First<'_> {
+    type Output = [Vec<Pack>; 2];
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) -> [Vec<Pack>; 2] {
+        let (mut state, mut h) = (self.c.to_vec(), self.c.to_vec());
+        for (state, h) in state.iter_mut().zip(&mut h) {
+            let c = l.load(state);
+            if self.safe {
+                let odds = math::exp(l, math::neg(l, c));
+                l.store(state, odds);
+                l.store(h, unit(l, odds));
+            } else {
+                l.store(h, math::sigmoid(l, c));
+            }
+        }
+        [state, h]
     }
 }

@@ -91,7 +91,7 @@ enum Layout<'a> {
         first_logits: Vec<Pack>,
     },
     /// As they are trained. A walk, whose values are given, lays out what it needs, and its features are what [`gradient`]
-    /// begins with: the odds after all values but the last, or NaN, where there is a one among them.
+    /// begins with: the odds after all values but the last, or NaN.
     Raw(Weights<'a>),
 }
 

@@ -24,8 +24,6 @@ impl Kernel for FirstLogits<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) -> Vec<Pack> {
         let Self { hidden, weights, n_steps } = self;
-        let (mut state, mut h, mut bound) = (vec![Pack::ZERO; hidden.packs()], vec![Pack::ZERO; hidden.packs()], 0.0);
-        hidden.begin(l, &mut Units { state: &mut state, h: &mut h, bound: &mut bound });
         let n_dims = weights.b.len();
         let mut logits = vec![Pack([f32::NEG_INFINITY; LANES]); n_steps.div_ceil(LANES)];
         let b = &weights.b[..n_steps];
@@ -33,7 +31,7 @@ impl Kernel for FirstLogits<'_> {
             // The last rows are multiplied again and again, where there are no others.
             let rows: [_; TILE] = std::array::from_fn(|r| weights.v((at * TILE + r).min(n_dims - 1)));
             let mut sums = [l.splat(0.0); TILE];
-            for (pack, h) in h.iter().enumerate() {
+            for (pack, h) in hidden.first().iter().enumerate() {
                 for r in 0..TILE {
                     sums[r] = l.fma(read(l, rows[r], pack), l.load(h), sums[r]);
                 }
@@ -46,10 +44,12 @@ impl Kernel for FirstLogits<'_> {
     }
 }
 
-/// Walks all samples up to their first one; where values are decoded, only the first step.
+/// Begins all samples, and walks them up to their first one; where values are decoded, only the first step.
 pub struct Start<'a, 'b> {
     pub model: &'a Nade<'a>,
     pub block: &'a mut Block<'b>,
+    /// [`super::walk::Walk::hidden`]
+    pub hidden: &'a mut [Pack],
     pub samples: &'a mut [Sample],
 }
 
@@ -58,8 +58,11 @@ impl Kernel for Start<'_, '_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        let Self { model, block, samples } = self;
+        let Self { model, block, hidden, samples } = self;
         let (n_dims, given, decoded) = (model.event.n_dims(), block.given(), block.decoded());
+        for (at, sample) in samples.iter_mut().enumerate() {
+            model.hidden.begin(&mut Units::of(at, hidden, model.hidden.packs(), &mut sample.bound));
+        }
         let mut n_steps = n_dims;
         if given {
             for (sample, x) in samples.iter_mut().zip(block.x.chunks_exact(n_dims)) {

@@ -8,6 +8,7 @@ use super::{
     Layout, Nade,
     dots::{dots, dots_of_two},
     features::Features,
+    given::Given,
     hidden::Units,
     start::Start,
     strips::{Strip, Strips, TILE},
@@ -39,7 +40,7 @@ pub fn walk(model: &Nade<'_>, block: &mut Block<'_>, scratch: &mut Scratch) -> R
     let n_dims = model.event.n_dims();
     scratch.packs.resize(2 * model.hidden.packs() * block.len, Pack::ZERO);
     let mut samples = vec![Sample::default(); block.len];
-    block.isa.run(Start { model, block, samples: &mut samples });
+    block.isa.run(Start { model, block, hidden: &mut scratch.packs, samples: &mut samples });
     // Kept strips have the factors of all steps.
     let ones = if model.strips().is_some() { Vec::new() } else { any(block.x, n_dims) };
     let mut room = Strips::default();
@@ -50,7 +51,9 @@ pub fn walk(model: &Nade<'_>, block: &mut Block<'_>, scratch: &mut Scratch) -> R
             continue;
         }
         let strip = model.strip(block.isa, first / TILE, &ones, &mut room);
-        block.isa.run(Walk { model, strip, block, hidden: &mut scratch.packs, samples: &mut samples, first, end });
+        let isa = block.isa;
+        let walk = Walk { model, strip, block, hidden: &mut scratch.packs, samples: &mut samples, first, end };
+        if walk.block.given() { isa.run(Given(walk)) } else { isa.run(walk) }
     }
     for (at, sample) in samples.iter_mut().enumerate() {
         let isa = block.isa;
@@ -105,9 +108,6 @@ impl Kernel for Walk<'_, '_> {
 
     #[inline(always)]
     fn run<L: Lanes>(mut self, l: L) {
-        if self.block.given() {
-            return self.walk_given(l);
-        }
         // What is drawn waits for a comparison, and meanwhile the other samples go on. What is decoded has its turn.
         let in_turn = self.block.decoded();
         let end = self.end - self.first;
@@ -220,13 +220,12 @@ impl Walk<'_, '_> {
         let (packs, n_dims) = (model.hidden.packs(), model.event.n_dims());
         let step = *first + turn.row;
         let x = &block.x[sample * n_dims..][..step];
-        let Sample { start, bound } = &mut samples[sample];
-        let mut units = Units::of(sample, hidden, packs, bound);
-        if step == *start {
-            model.hidden.begin(l, &mut units);
-        }
-        let factors =
-            if x[step - 1] == 1 { model.hidden.advance(l, strip.one_before(turn.row), x, &mut units) } else { None };
+        let mut units = Units::of(sample, hidden, packs, &mut samples[sample].bound);
+        let factors = if x[step - 1] == 1 {
+            model.hidden.advance(block.isa, strip.one_before(turn.row), x, &mut units)
+        } else {
+            None
+        };
         turn.computed = turn.rows_ahead(*end - *first).min(L::DOTS);
         let dots = dots(l, strip.v, (turn.row, turn.computed), &mut units, factors);
         l.write(sixteen_mut(&mut turn.logits, turn.row), model.logits(l, step, dots));

@@ -113,10 +113,10 @@ impl<'a> Chunk<'a> {
         self.marks.windows(2).map(|mark| &self.ones[mark[0]..mark[1]])
     }
 
-    /// E after a sample's ones, of which it has some, if they are safe floats.
-    pub fn odds(&self, sample: usize) -> Option<&'a [f32]> {
-        let n_hidden = self.odds.len() / (self.len() - 1);
-        Some(&self.odds[sample * n_hidden..][..n_hidden]).filter(|odds| !odds[0].is_nan())
+    /// E after a sample's ones, if they are safe floats; `None` for the one more.
+    pub fn odds(&self, sample: usize) -> Option<Option<&'a [f32]>> {
+        let odds = self.odds.chunks_exact(self.odds.len() / (self.len() - 1)).nth(sample)?;
+        Some(Some(odds).filter(|odds| !odds[0].is_nan()))
     }
 
     /// The samples' turns at a tile of steps: those that begin no segment, the one more among them, and the others.

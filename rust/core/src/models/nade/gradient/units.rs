@@ -139,10 +139,9 @@ impl<const P: usize> Passing<P> {
         let zeros = || vec![[Pack::ZERO; P]; chunk.len()];
         let (mut odds, mut h, mut far, mut segments) = (zeros(), zeros(), vec![None; chunk.len()], Vec::new());
         for (sample, ones) in chunk.ones().enumerate() {
-            let last = if ones.is_empty() {
-                hidden.first_odds(l, pack)
-            } else {
-                chunk.odds(sample).map(|e| read_packs(l, e, pack))
+            let last = match chunk.odds(sample) {
+                Some(odds) => odds.map(|odds| read_packs(l, odds, pack)),
+                None => hidden.first_odds(l, pack),
             };
             if let Some(last) = last {
                 store_packs(l, &mut odds[sample], last);
