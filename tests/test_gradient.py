@@ -322,6 +322,16 @@ def test_under_compile(kind):
         assert torch.equal(p.grad, want[1][name]), name
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32])
+def test_what_is_no_bit_is_named_where_it_stands(kind, dtype):
+    module, _ = pair(kind, 20, order=np.arange(20)[::-1].copy())
+    x = rows(5, 20).to(dtype)
+    x[3, 17] = 2
+    with pytest.raises(ValueError, match=r"x must hold only the values 0 ... 1, got 2(\.0)? at x\[3, 17\]"):
+        module.log_prob(x)
+
+
 def test_arguments_of_the_core():
     from ancestral._core import fvsbn_gradient, fvsbn_score, nade_gradient, nade_score
 

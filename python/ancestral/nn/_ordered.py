@@ -37,17 +37,23 @@ class OrderedBits(Autoregressive):
     def _weights(self) -> tuple[Tensor, ...]:
         """The parameters as the core's functions take them."""
 
+    def _core_weights(self) -> tuple[Tensor, ...] | None:
+        """The parameters, if the core can run with them and is to."""
+        weights = self._weights()
+        return weights if self.backend != "torch" and _core_step.takes(weights) else None
+
     def _in_core(self) -> bool:
-        return self.backend != "torch" and _core_step.takes(self._weights())
+        return self._core_weights() is not None
 
     def log_prob(self, x: Any) -> Tensor:
-        if not self._in_core():
+        weights = self._core_weights()
+        if weights is None:
             return super().log_prob(x)
         # The core looks at every value, in less time than torch takes to begin.
         plain = type(x) is Tensor and x.dtype is torch.uint8 and x.is_cpu and x.shape[1:] == self.event_shape
         z = x if plain else as_events(x, self.event_shape, self.n_classes, "x").cpu()
         try:
-            return _core_step.log_prob(z if self._steps is None else z[:, self._steps], self._CORE, self._weights())
+            return _core_step.log_prob(z if self._steps is None else z[:, self._steps], self._CORE, weights)
         except ValueError as error:
             refused = error
         as_events(x, self.event_shape, self.n_classes, "x")  # says which value it is, and where
