@@ -48,6 +48,7 @@ impl Scored {
 /// log p of the rows of `x` in nats, (n).
 type LogProb<'py> = Bound<'py, PyArray1<f64>>;
 
+/// Scores the rows of `x` with a model made for it.
 fn score<'py, M: Model>(
     py: Python<'py>,
     model: impl Send + FnOnce() -> Result<M, Error>,

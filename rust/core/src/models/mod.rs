@@ -9,6 +9,8 @@ pub use fvsbn::Fvsbn;
 pub use nade::Nade;
 pub use pixelcnn::PixelCnn;
 
+use std::iter;
+
 use crate::{checkpoint::Checkpoint, error::Error, model::Model};
 
 /// Builds the model that a checkpoint describes.
@@ -47,6 +49,22 @@ fn any(rows: &[u8], n_dims: usize) -> Vec<u8> {
         any.iter_mut().zip(row).for_each(|(any, x)| *any |= x);
     }
     any
+}
+
+/// A bit for each of up to 64 values: whether it is one.
+#[inline(always)]
+fn mask(values: &[u8]) -> u64 {
+    values.iter().rev().fold(0, |bits, &value| bits << 1 | u64::from(value == 1))
+}
+
+/// Where a mask's bits are.
+#[inline(always)]
+fn places(mut mask: u64) -> impl Iterator<Item = usize> {
+    iter::from_fn(move || {
+        let at = (mask != 0).then(|| mask.trailing_zeros() as usize);
+        mask &= mask.wrapping_sub(1);
+        at
+    })
 }
 
 /// Σ |value|

@@ -10,7 +10,10 @@ use std::num::NonZero;
 use crate::{
     error::Error,
     kernels::{Isa, Kernel, LANES, Lanes, Pack, flat_mut, load_packs},
-    models::gradient::{Scored, share, write},
+    models::{
+        gradient::{Scored, share, write},
+        mask, places,
+    },
 };
 
 /// Outputs of a task, and inputs that it takes at a time: a bit of a word for each.
@@ -66,8 +69,7 @@ impl Samples {
         for (sample, tiles) in g.chunks_exact_mut(tiles).enumerate() {
             scored.of_logits(sample, &mut flat_mut(tiles.as_flattened_mut())[..n_dims]);
         }
-        let bits = |tile: &[u8]| tile.iter().rev().fold(0, |bits, &x| bits << 1 | u64::from(x == 1));
-        let ones = scored.x.chunks_exact(n_dims).flat_map(|x| x.chunks(TILE).map(bits)).collect();
+        let ones = scored.x.chunks_exact(n_dims).flat_map(|x| x.chunks(TILE).map(mask)).collect();
         Self { tiles, g, ones }
     }
 }
@@ -97,10 +99,9 @@ impl Kernel for Outputs<'_> {
             // For each input, what the outputs' weights get.
             let mut sums = [[Pack::ZERO; PACKS]; TILE];
             for (g, ones) in g().zip(ones.iter().skip(tile).step_by(*tiles)) {
-                let (g, mut ones) = (load_packs(l, g), *ones);
-                while ones != 0 {
-                    add(l, &mut sums[ones.trailing_zeros() as usize], g);
-                    ones &= ones - 1;
+                let g = load_packs(l, g);
+                for one in places(*ones) {
+                    add(l, &mut sums[one], g);
                 }
             }
             write_columns(l, &sums, weight, n_dims, tile * TILE);

@@ -9,7 +9,10 @@ use super::{
     strips::TILE,
     walk::Walk,
 };
-use crate::kernels::{Kernel, Lanes, Pack};
+use crate::{
+    kernels::{Kernel, Lanes, Pack},
+    models::mask,
+};
 
 /// What a sample has before it in a strip.
 struct Rows {
@@ -60,10 +63,9 @@ impl Walk<'_, '_> {
             return None;
         }
         let x = &self.block.x[sample * self.model.event.n_dims()..][self.first + from - 1..self.end - 1];
-        let bits = |x: &[u8]| x.iter().rev().fold(0, |bits, &x| bits << 1 | u32::from(x));
         // A loop of known length, as a rule.
-        let after_one = x.first_chunk::<TILE>().map_or_else(|| bits(x), |x| bits(x));
-        Some(Rows { from, after_one: after_one << from })
+        let after_one = x.first_chunk::<TILE>().map_or_else(|| mask(x), |x| mask(x));
+        Some(Rows { from, after_one: (after_one as u32) << from })
     }
 
     #[inline(always)]

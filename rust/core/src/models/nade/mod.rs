@@ -140,14 +140,6 @@ impl<'a> Nade<'a> {
         Ok(Self { event, hidden, layout: Layout::Raw(weights), b: filled_up(weights.b) })
     }
 
-    /// All strips, if they are kept.
-    fn strips(&self) -> Option<&Strips> {
-        match &self.layout {
-            Layout::Kept { strips, .. } => Some(strips),
-            Layout::Raw(_) => None,
-        }
-    }
-
     /// The logits before a sample's first one, of the first `n_steps` steps at least.
     #[inline(always)]
     fn first_logits<L: Lanes>(&self, l: L, n_steps: usize) -> Cow<'_, [Pack]> {

@@ -94,7 +94,8 @@ impl Kernel for Fill<'_> {
             let Some(step) = (first + row).checked_sub(1).filter(has_one) else { continue };
             let mut largest = l.splat(0.0);
             for (pack, factors) in factors.iter_mut().enumerate() {
-                let w = read_w(l, weights.w(step), pack, &mut largest);
+                let w = read(l, weights.w(step), pack);
+                largest = l.max(largest, math::abs(l, w));
                 l.store(factors, math::exp(l, math::neg(l, w)));
             }
             let mut lanes = Pack::ZERO;
@@ -110,14 +111,6 @@ impl Kernel for Fill<'_> {
             v[TILE.min(n_dims - first)..].fill(Pack::ZERO);
         }
     }
-}
-
-/// [`read`] of a row of W, whose largest |w| is kept.
-#[inline(always)]
-pub fn read_w<L: Lanes>(l: L, row: &[f32], pack: usize, largest: &mut L::F) -> L::F {
-    let w = read(l, row, pack);
-    *largest = l.max(*largest, math::abs(l, w));
-    w
 }
 
 /// A pack of a row, the last one filled up with zeros.

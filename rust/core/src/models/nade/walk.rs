@@ -41,8 +41,11 @@ pub fn walk(model: &Nade<'_>, block: &mut Block<'_>, scratch: &mut Scratch) -> R
     scratch.packs.resize(2 * model.hidden.packs() * block.len, Pack::ZERO);
     let mut samples = vec![Sample::default(); block.len];
     block.isa.run(Start { model, block, hidden: &mut scratch.packs, samples: &mut samples });
-    // Kept strips have the factors of all steps.
-    let ones = if model.strips().is_some() { Vec::new() } else { any(block.x, n_dims) };
+    let ones = match &model.layout {
+        // The factors of all steps are there.
+        Layout::Kept { .. } => Vec::new(),
+        Layout::Raw(_) => any(block.x, n_dims),
+    };
     let mut room = Strips::default();
     for first in (0..block.n_steps).step_by(TILE) {
         block.check()?;

@@ -1,9 +1,9 @@
 //! A few samples, in the order in which every task passes them: from the last rows of V to the first.
 
-use std::{iter, ops::Range};
+use std::ops::Range;
 
 use super::ROWS;
-use crate::models::gradient::Scored;
+use crate::models::{gradient::Scored, mask, places};
 
 /// The most samples in a chunk, which has a bit for each and one more.
 const SAMPLES: usize = u64::BITS as usize - 1;
@@ -92,7 +92,7 @@ impl<'a> Chunk<'a> {
         let turns = self.g.chunks_exact_mut(len).zip(self.begins.chunks_exact_mut(len)).zip(&mut self.tiles);
         for (((all, bits), tile), (g, begins)) in turns.zip(g.iter().zip(begins)) {
             all[at] = *g;
-            bits[at] = begins.iter().rev().fold(0, |bits, begins| bits << 1 | begins);
+            bits[at] = mask(begins) as u8;
             let begins = bits[at] != 0;
             begun |= begins;
             tile.quiet |= u64::from(begun && !begins) << at;
@@ -126,15 +126,6 @@ impl<'a> Chunk<'a> {
         let (g, begins) = (&self.g[all.clone()], &self.begins[all]);
         let turn = move |sample| Turn { sample, g: &g[sample], begins: begins[sample] };
         let Tile { quiet, beginning } = self.tiles[tile];
-        (bits(quiet | 1 << (len - 1)).map(turn), bits(beginning).map(turn))
+        (places(quiet | 1 << (len - 1)).map(turn), places(beginning).map(turn))
     }
-}
-
-/// Where the bits are.
-fn bits(mut set: u64) -> impl Iterator<Item = usize> {
-    iter::from_fn(move || {
-        let at = (set != 0).then(|| set.trailing_zeros() as usize);
-        set &= set.wrapping_sub(1);
-        at
-    })
 }

@@ -189,8 +189,8 @@ impl<const P: usize> Passing<P> {
             let mut far = self.far[sample];
             let mut h = load_packs(l, &self.h[sample]);
             let mut odds = load_packs(l, &self.odds[sample]);
-            let mut open = load_packs(l, &self.open[turn.sample]);
-            let mut passed = load_packs(l, &self.passed[turn.sample]);
+            let mut open = load_packs(l, &self.open[sample]);
+            let mut passed = load_packs(l, &self.passed[sample]);
             for r in (0..ROWS).rev() {
                 add_step(l, turn.g[r], (&h, &mut sums[r]), (&rows[r], &mut open));
                 if turn.begins >> r & 1 == 1 {
@@ -212,8 +212,8 @@ impl<const P: usize> Passing<P> {
                     }
                 }
             }
-            store_packs(l, &mut self.open[turn.sample], open);
-            store_packs(l, &mut self.passed[turn.sample], passed);
+            store_packs(l, &mut self.open[sample], open);
+            store_packs(l, &mut self.passed[sample], passed);
             store_packs(l, &mut self.h[sample], h);
             store_packs(l, &mut self.odds[sample], odds);
             self.far[sample] = far;
