@@ -7,7 +7,7 @@ import zlib
 from typing import NamedTuple
 
 MAGIC = b"\x89ANCZ\r\n\x1a"
-HEADER = 68
+HEADER = 72
 """Bytes of the header with its checksum."""
 ENTRY = 8
 """Bytes that a block takes in the list of blocks, which has a checksum of four bytes, too."""
@@ -21,6 +21,7 @@ class Compressed(NamedTuple):
     block_len: int
     n_dims: int
     n_classes: int
+    revision: int
     payloads: list[bytes]
 
 
@@ -29,22 +30,25 @@ def sealed(data: bytes) -> bytes:
 
 
 def split(blob: bytes) -> Compressed:
-    magic, version, sha256, n, block_len, n_dims, n_classes = struct.unpack("<8sI32sQIII", blob[: HEADER - 4])
-    assert (magic, version) == (MAGIC, 1)
+    magic, version, *numbers = struct.unpack("<8sI32sQIIII", blob[: HEADER - 4])
+    assert (magic, version) == (MAGIC, 2)
+    _, n, block_len, *_ = numbers
     index = HEADER + ENTRY * -(-n // block_len)
     payloads, at = [], index + 4
     for length, _ in struct.iter_unpack("<II", blob[HEADER:index]):
         payloads.append(blob[at : at + length])
         at += length
     assert at == len(blob)
-    return Compressed(sha256, n, block_len, n_dims, n_classes, payloads)
+    return Compressed(*numbers, payloads)
 
 
-def join(file: Compressed, version: int = 1) -> bytes:
-    """A file with right checksums, whatever it claims."""
-    *numbers, payloads = file
+def join(file: Compressed, version: int = 2) -> bytes:
+    """A file with right checksums, whatever it claims. Version 1 has no revision."""
+    *numbers, revision, payloads = file
+    if version != 1:
+        numbers.append(revision)
     index = b"".join(struct.pack("<II", len(payload), zlib.crc32(payload)) for payload in payloads)
-    header = struct.pack("<8sI32sQIII", MAGIC, version, *numbers)
+    header = struct.pack("<8sI32sQIII" + "I" * (version != 1), MAGIC, version, *numbers)
     return sealed(header) + sealed(index) + b"".join(payloads)
 
 

@@ -50,7 +50,7 @@ def test_any_bit_flipped(case: Case, blob: bytes) -> None:
         if bit < 8 * 8:
             message = "does not hold compressed samples"
         elif bit < 12 * 8:
-            message = r"format version \d+; this release reads version 1"
+            message = r"format version \d+; this release reads versions 1 and 2"
         elif bit < compressed_file.HEADER * 8:
             message = "the file's header has been altered"
         elif bit < index * 8:
@@ -93,11 +93,30 @@ def test_a_model_file_is_no_compressed_file(case: Case) -> None:
     refused(case.model, case.model._inner.to_bytes(), "does not hold compressed samples")
 
 
-@pytest.mark.parametrize("version", [0, 2, 7, 2**32 - 1])
+@pytest.mark.parametrize("version", [0, 3, 7, 2**32 - 1])
 def test_another_version(version: int, case: Case, blob: bytes) -> None:
     newer = compressed_file.join(compressed_file.split(blob), version)
-    refused(case.model, newer, f"the file has format version {version}; this release reads version 1")
+    refused(case.model, newer, f"the file has format version {version}; this release reads versions 1 and 2")
     refused(case.model, newer[:12], f"format version {version}")
+
+
+@pytest.mark.parametrize("revision", [0, 2, 7, 2**32 - 1])
+def test_another_revision_of_the_arithmetic(revision: int, case: Case, blob: bytes) -> None:
+    """Its probabilities may differ in their last bits, and the rows would be nonsense."""
+    other = compressed_file.split(blob)._replace(revision=revision)
+    own = 3 if case.kind == "NADE" else 1
+    message = f"compressed with revision {revision} of this model's arithmetic; this release has revision {own}"
+    refused(case.model, compressed_file.join(other), message)
+
+
+def test_a_file_that_names_no_revision(case: Case, blob: bytes) -> None:
+    """Of version 1: read where the arithmetic is still the first one."""
+    old = compressed_file.join(compressed_file.split(blob), version=1)
+    assert len(old) == len(blob) - 4
+    if case.kind == "NADE":
+        refused(case.model, old, "format version 1, which does not name a revision of the model's arithmetic; this")
+    else:
+        np.testing.assert_array_equal(case.model.decode(old), case.model.decode(blob))
 
 
 def test_another_model(case: Case, blob: bytes) -> None:
@@ -171,7 +190,7 @@ def test_forged_headers(name: str, case: Case, blob: bytes) -> None:
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.binary(max_size=120), st.integers(0, 2**64 - 1) | st.integers(0, 40), st.integers(1, 20))
 def test_any_bytes_behind_a_right_header(nade: Case, rest: bytes, n_samples: int, block_len: int) -> None:
-    header = compressed_file.Compressed(bytes(nade.model._inner.sha256), n_samples, block_len, 9, 2, [])
+    header = compressed_file.Compressed(bytes(nade.model._inner.sha256), n_samples, block_len, 9, 2, 3, [])
     forged = compressed_file.join(header)[: compressed_file.HEADER]
     refused(nade.model, forged + rest, "^blob: the file")
 
@@ -196,7 +215,7 @@ case = build_case(*SMALL["nade"])
 file = compressed_file.split(case.model.encode(case.events(8192), block_len=4096))
 case.model.decode(compressed_file.join(file))
 before = peak()
-empty = compressed_file.Compressed(file.sha256, 0, 4096, 9, 2, [])
+empty = compressed_file.Compressed(file.sha256, 0, 4096, 9, 2, file.revision, [])
 for claims in (
     {"n_samples": 2**64 - 1},
     {"n_samples": 2**40},
@@ -228,7 +247,7 @@ def test_more_rows_than_memory_can_hold(build: Callable[..., Case]) -> None:
     """512 rows a byte: 9 TB of a file of 8 MB. Some systems lend even that, until it is written to."""
     model = build("FVSBN", oracle.fvsbn_config(2100)).model
     blob = compressed_file.join(
-        compressed_file.Compressed(bytes(model._inner.sha256), 2**32, 4096, 2100, 2, [b""] * 2**20)
+        compressed_file.Compressed(bytes(model._inner.sha256), 2**32, 4096, 2100, 2, 1, [b""] * 2**20)
     )
     with pytest.raises((MemoryError, ancestral.FormatError), match=r"no room for an array|they end too early"):
         model.decode(blob)

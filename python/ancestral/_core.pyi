@@ -18,6 +18,7 @@ __all__ = [
     "isa",
     "nade_gradient",
     "nade_score",
+    "resampling_uniforms",
 ]
 
 BLOCK_LEN: int
@@ -124,4 +125,5 @@ def nade_gradient(
     gradients: Sequence[NDArray[np.float32]],
     threads: int,
 ) -> None: ...
+def resampling_uniforms(seed: int, row: int, n: int) -> NDArray[np.float64]: ...
 def isa() -> str: ...

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ancestral import _core
+
 
 class Weights:
     """Mean and variance of the weights of n rows, seen a block at a time.
@@ -58,8 +60,8 @@ def systematic(log_weights: NDArray[np.float64], n: int, seed: int, row: int) ->
     One uniform u places the points (u + j) / n on the cumulated weights, so that index i comes ⌊n w_i⌋ or ⌈n w_i⌉
     times (w_i normalised; Carpenter, Clifford, Fearnhead 1999). It depends on nothing but (weights, n, seed, row).
     """
-    rng = np.random.Generator(np.random.Philox(key=np.array([seed, row], np.uint64)))
+    uniforms = _core.resampling_uniforms(seed, row, 1 + n)
     sums = np.cumsum(np.exp(log_weights - log_weights.max()))
-    points = (rng.random() + np.arange(n)) / n * sums[-1]
+    points = (uniforms[0] + np.arange(n)) / n * sums[-1]
     chosen = np.minimum(np.searchsorted(sums, points, side="right"), len(sums) - 1)
-    return rng.permutation(chosen)
+    return chosen[np.argsort(uniforms[1:], kind="stable")]

@@ -17,7 +17,7 @@ use serde::{
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::error::Error;
+use crate::{error::Error, kernels::in_default_mode};
 
 const FORMAT: &str = "ancestral";
 const VERSION: &str = "1";
@@ -245,5 +245,5 @@ pub fn parse(config: &str, floats: usize) -> Result<Value, Error> {
     if values > floats.saturating_add(SETTINGS) {
         return Err(Error::format(format!("the config has {values} values, more than a model of {floats} floats can")));
     }
-    serde_json::from_str(config).map_err(invalid)
+    in_default_mode(|| serde_json::from_str(config).map_err(invalid))
 }

@@ -80,11 +80,14 @@ impl<'a> Score<'a> {
     /// # Errors
     /// [`Error::Support`] at the first value that is not a class.
     pub fn new(event: &'a Event, x: &'a [u8]) -> Result<Self, Error> {
-        // The maximum first: it vectorizes, and the search for the place is needed once at most.
-        if usize::from(x.iter().copied().max().unwrap_or(0)) >= event.n_classes() {
-            let at = x.iter().position(|&value| usize::from(value) >= event.n_classes()).expect("the maximum");
+        let is_no_class = |value: u8| usize::from(value) >= event.n_classes();
+        // The maximum first: it vectorizes, and the search for the place is needed once at most. It finds nothing if a caller
+        // has changed x meanwhile.
+        if x.iter().copied().max().is_some_and(is_no_class)
+            && let Some((at, &value)) = x.iter().enumerate().find(|&(_, &value)| is_no_class(value))
+        {
             return Err(Error::Support {
-                value: x[at],
+                value,
                 row: at / event.n_dims(),
                 dim: at % event.n_dims(),
                 n_classes: event.n_classes(),

@@ -20,7 +20,7 @@ use crate::{
     block::{Block, Outputs, Room, Task},
     driver::Driver,
     error::Error,
-    kernels::Isa,
+    kernels::{Isa, in_default_mode},
     model::{Model, Scratch},
     threads::share,
 };
@@ -93,7 +93,7 @@ pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> 
     let n_features = model.feature_shape().map_or(0, |shape| shape.iter().product());
     let task = Task { isa, model, driver: batch.driver, n_steps, stop: &stop };
 
-    let work = || {
+    let walk_blocks = || {
         let (mut room, mut scratch) = (Room::default(), Scratch::default());
         while !stop.load(Ordering::Relaxed) {
             let (first, len, out) = {
@@ -118,6 +118,7 @@ pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> 
         }
     };
 
+    let work = || in_default_mode(walk_blocks);
     let workers = threads.min(n.div_ceil(block_len)).min(cost.div_ceil(SMALL));
     if cost <= short(isa) {
         share(workers, work, work);

@@ -30,6 +30,8 @@ pub trait Model: Send + Sync {
     /// Where values are decoded: the end of the turn that begins at this step. A block's first sample takes all steps of a turn,
     /// then the second one does, and so on. Part of the format of what is encoded.
     fn turn(&self, step: usize) -> usize;
+    /// Revision of the arithmetic: another number wherever the bits of a conditional become others. Compressed files name it.
+    fn revision(&self) -> u32;
     /// Walks the dimensions of a block in the model's order: supplies each conditional, and is told the value.
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error>;
 }

@@ -14,8 +14,9 @@ const MULTIPLIER: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 /// Steps that one vector call serves.
 const GROUP: usize = 4 * LANES;
-/// The counter's last word, so that later uses of the same seed stay independent of the draws.
+/// What a number is for is the counter's last word: the uses of one seed are independent of each other.
 const PURPOSE_DRAW: u32 = 0;
+const PURPOSE_RESAMPLE: u32 = 1;
 
 /// Philox4x32-10 of one counter.
 fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
@@ -51,15 +52,25 @@ fn halves(x: u64) -> [u32; 2] {
 }
 
 /// The 32 random bits of a step.
-pub fn word(seed: u64, sample: u64, step: usize) -> u32 {
+fn word(seed: u64, sample: u64, step: usize, purpose: u32) -> u32 {
     let [low, high] = halves(sample);
     let counter = LANES * (step / GROUP) + step % LANES;
-    philox([low, high, counter as u32, PURPOSE_DRAW], halves(seed))[step % GROUP / LANES]
+    philox([low, high, counter as u32, purpose], halves(seed))[step % GROUP / LANES]
 }
 
-/// The uniform of a step: (word + ½) / 2³², never 0 or 1.
+/// (word + ½) / 2³², never 0 or 1.
+fn uniform_of(word: u32) -> f64 {
+    (f64::from(word) + 0.5) / 4_294_967_296.0
+}
+
+/// The uniform with which a sample's step is drawn, between 0 and 1.
 pub fn uniform(seed: u64, sample: u64, step: usize) -> f64 {
-    (f64::from(word(seed, sample, step)) + 0.5) / 4_294_967_296.0
+    uniform_of(word(seed, sample, step, PURPOSE_DRAW))
+}
+
+/// The `at`-th uniform for choosing among weighted samples of this row, between 0 and 1.
+pub fn resampling_uniform(seed: u64, row: u64, at: usize) -> f64 {
+    uniform_of(word(seed, row, at, PURPOSE_RESAMPLE))
 }
 
 /// Writes logit(u) = ln(u / (1 − u)) for the uniforms of one sample's steps 0, 1, 2, …: a logit above it means a one,
@@ -133,6 +144,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn purposes_have_numbers_of_their_own() {
+        let expected = philox([7, 1, 16 + 3, 1], [5, 0])[2];
+        assert_eq!(word(5, (1 << 32) + 7, 64 + 2 * 16 + 3, PURPOSE_RESAMPLE), expected);
+        assert!((0..1000).all(|at| resampling_uniform(5, 7, at) != uniform(5, 7, at)));
     }
 
     #[test]

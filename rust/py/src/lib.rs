@@ -6,6 +6,7 @@ mod model;
 mod outputs;
 mod training;
 
+use numpy::PyArray1;
 use pyo3::prelude::*;
 
 /// The Rust core of `ancestral`.
@@ -30,6 +31,12 @@ mod _core {
     /// The most rows that a block may have.
     #[pymodule_export]
     const MAX_BLOCK_LEN: u32 = ancestral_core::codec::container::MAX_BLOCK_LEN;
+
+    /// The first `n` uniforms for choosing among weighted samples of a row: a function of seed and row, between 0 and 1.
+    #[pyfunction]
+    fn resampling_uniforms(py: Python<'_>, seed: u64, row: u64, n: usize) -> Bound<'_, PyArray1<f64>> {
+        PyArray1::from_iter(py, (0..n).map(|at| ancestral_core::philox::resampling_uniform(seed, row, at)))
+    }
 
     /// The instruction set in use: "portable", "avx2" or "avx512".
     #[pyfunction]

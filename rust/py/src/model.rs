@@ -11,6 +11,7 @@ use ancestral_core::{
     codec::{self, container::Container},
     driver::{Allowed, Draw, Driver, Restrict, Score},
     engine::Batch,
+    kernels::in_default_mode,
     model, models,
 };
 use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
@@ -49,9 +50,8 @@ impl Model {
 
     /// A compressed file, if this model has made it.
     fn container<'a>(&self, blob: &'a [u8]) -> PyResult<Container<'a>> {
-        let event = self.model.event();
         let container = Container::from_bytes(blob).map_err(raise)?;
-        container.check_model(&self.sha256_of_file(), event.n_dims(), event.n_classes()).map_err(raise)?;
+        container.check_model(&*self.model, &self.sha256_of_file()).map_err(raise)?;
         Ok(container)
     }
 
@@ -84,7 +84,7 @@ impl Model {
     ) -> PyResult<Self> {
         let mut read = BTreeMap::new();
         for (name, array) in tensors {
-            let data = array.as_slice().map_err(|error| PyValueError::new_err(format!("tensor {name:?}: {error}")))?;
+            let data = slice(&format!("tensor {name:?}"), &array, array.len())?;
             let tensor = Tensor::new(&name, array.shape().to_vec(), data.to_vec()).map_err(raise)?;
             read.insert(name, tensor);
         }
@@ -198,7 +198,7 @@ impl Model {
         threads: usize,
         progress: Option<Py<PyAny>>,
         log_prob: Option<&Bound<'_, PyArrayDyn<f64>>>,
-        temperature: f32,
+        temperature: f64,
     ) -> PyResult<()> {
         let n = self.rows(x.len())?;
         if start.checked_add(n as u64).is_none() {
@@ -206,7 +206,7 @@ impl Model {
         }
         let arrays =
             Arrays { x: Some(writable("x", x)?), log_prob: borrow("log_prob", log_prob)?, ..Arrays::default() };
-        let draw = Draw { seed, start, temperature };
+        let draw = Draw { seed, start, temperature: in_default_mode(|| temperature as f32) };
         self.run(py, Driver::Decide(&draw), n, arrays, Call { n_steps: None, threads, progress })
     }
 

@@ -31,12 +31,14 @@ pub struct Scored {
     probs: Vec<f32>,
     /// As many a sample as the model has.
     features: Vec<f32>,
+    /// Whether the weights were: log p and its gradient are NaN if not.
+    bounded: bool,
 }
 
 impl Scored {
     /// Both, if they are those of `n` samples with so many dimensions and features.
     fn of(&self, n: usize, n_dims: usize, n_features: usize) -> PyResult<(&[f32], &[f32])> {
-        let Self { probs, features } = self;
+        let Self { probs, features, .. } = self;
         if (probs.len(), features.len()) == (n * n_dims, n * n_features) {
             Ok((probs, features))
         } else {
@@ -48,14 +50,14 @@ impl Scored {
 /// log p of the rows of `x` in nats, (n).
 type LogProb<'py> = Bound<'py, PyArray1<f64>>;
 
-/// Scores the rows of `x` with a model made for it.
+/// Scores the rows of `x` with a model made for it, whose weights may be out of bounds.
 fn score<'py, M: Model>(
     py: Python<'py>,
-    model: impl Send + FnOnce() -> Result<M, Error>,
+    make: impl Send + FnOnce() -> Result<(M, bool), Error>,
     x: &Read<'_, u8>,
     threads: usize,
 ) -> PyResult<(LogProb<'py>, Scored)> {
-    let model = py.detach(model).map_err(raise)?;
+    let (model, bounded) = py.detach(make).map_err(raise)?;
     let n = x.shape().first().copied().unwrap_or(0);
     let n_features = model.feature_shape().map_or(0, |shape| shape.iter().product());
     let x = slice("x", x, n * model.event().n_dims())?;
@@ -73,14 +75,18 @@ fn score<'py, M: Model>(
         Batch { n, driver: Driver::Score(&score), n_steps: None, block_len: None, outputs, threads },
         None,
     )?;
-    Ok((PyArray1::from_vec(py, log_prob), Scored { probs, features }))
+    if !bounded {
+        log_prob.fill(f64::NAN);
+    }
+    Ok((PyArray1::from_vec(py, log_prob), Scored { probs, features, bounded }))
 }
 
-/// Fills `gradients`, which have these names and the lengths of the weights. The last ones are a bias for each dimension, and there are
-/// as many rows as `scale` has values.
+/// Fills `gradients`, which have these names and the lengths of the weights, by `work`; with NaN if these are not bounded. The
+/// last ones are a bias for each dimension, and there are as many rows as `scale` has values.
 fn fill<'a, const N: usize>(
     py: Python<'_>,
     (names, weights): ([&str; N], [&[f32]; N]),
+    bounded: bool,
     (x, probs, scale): (&'a Read<'_, u8>, &'a [f32], &'a Read<'_, f32>),
     gradients: &[Write<'_, f32>; N],
     work: impl Send + FnOnce(gradient::Scored<'a>, [&mut [f32]; N], &mut dyn FnMut() -> bool) -> Result<(), Error>,
@@ -90,9 +96,13 @@ fn fill<'a, const N: usize>(
     let named = names.into_iter().zip(weights);
     let arrays: PyResult<Vec<_>> = names.into_iter().zip(gradients).map(|(name, out)| writable(name, out)).collect();
     let mut arrays = arrays?;
-    let outs: PyResult<Vec<_>> =
+    let outs: PyResult<Vec<&mut [f32]>> =
         named.zip(&mut arrays).map(|((name, weight), out)| slice_mut(name, out, weight.len())).collect();
-    let Ok(outs) = <[_; N]>::try_from(outs?) else { unreachable!("as many as there are names") };
+    let Ok(mut outs) = <[_; N]>::try_from(outs?) else { unreachable!("as many as there are names") };
+    if !bounded {
+        outs.iter_mut().for_each(|out| out.fill(f32::NAN));
+        return Ok(());
+    }
     interruptible(py, None, |go_on| work(scored, outs, &mut || go_on(0)))
 }
 
@@ -108,7 +118,7 @@ fn fvsbn_weights<'a>([weight, bias]: &'a [Read<'_, f32>; 2]) -> PyResult<[&'a [f
     Ok([slice("weight", weight, size)?, slice("bias", bias, bias.len())?])
 }
 
-/// log p of the rows of `x`, and what `fvsbn_gradient` asks for.
+/// log p of the rows of `x`, NaN if the weights are not finite or too large, and what `fvsbn_gradient` asks for.
 #[pyfunction]
 pub fn fvsbn_score<'py>(
     py: Python<'py>,
@@ -117,7 +127,7 @@ pub fn fvsbn_score<'py>(
     threads: usize,
 ) -> PyResult<(LogProb<'py>, Scored)> {
     let weights = fvsbn_weights(&weights)?;
-    score(py, || Fvsbn::in_training(weights), &x, threads)
+    score(py, || Ok((Fvsbn::in_training(weights)?, fvsbn::are_bounded(weights)?)), &x, threads)
 }
 
 /// Fills `gradients`, shaped as the weights, with the gradient of Σ scale · log p for rows `x` that `fvsbn_score` has scored.
@@ -133,7 +143,8 @@ pub fn fvsbn_gradient(
 ) -> PyResult<()> {
     let weights = fvsbn_weights(&weights)?;
     let (probs, _) = scored.of(scale.len(), weights[1].len(), 0)?;
-    fill(py, (["weight", "bias"], weights), (&x, probs, &scale), &gradients, |scored, [weight, bias], go_on| {
+    let named = (["weight", "bias"], weights);
+    fill(py, named, scored.bounded, (&x, probs, &scale), &gradients, |scored, [weight, bias], go_on| {
         let out = fvsbn::gradient::Gradient { weight, bias };
         fvsbn::gradient::gradient(scored, out, at_least_one(threads), go_on)
     })
@@ -151,7 +162,7 @@ fn nade_weights<'a>([w, c, v, b]: &'a [Read<'_, f32>; 4]) -> PyResult<nade::Weig
     })
 }
 
-/// log p of the rows of `x`, and what `nade_gradient` asks for.
+/// log p of the rows of `x`, NaN if the weights are not finite or too large, and what `nade_gradient` asks for.
 #[pyfunction]
 pub fn nade_score<'py>(
     py: Python<'py>,
@@ -160,7 +171,7 @@ pub fn nade_score<'py>(
     threads: usize,
 ) -> PyResult<(LogProb<'py>, Scored)> {
     let weights = nade_weights(&weights)?;
-    score(py, || Nade::in_training(weights), &x, threads)
+    score(py, || Ok((Nade::in_training(weights)?, weights.are_bounded()?)), &x, threads)
 }
 
 /// Fills `gradients`, shaped as the weights, with the gradient of Σ scale · log p for rows `x` that `nade_score` has scored.
@@ -178,7 +189,7 @@ pub fn nade_gradient(
     let nade::Weights { w, c, v, b } = weights;
     let named = (["w", "c", "v", "b"], [w, c, v, b]);
     let (probs, odds) = scored.of(scale.len(), b.len(), c.len())?;
-    fill(py, named, (&x, probs, &scale), &gradients, |scored, [w, c, v, b], go_on| {
+    fill(py, named, scored.bounded, (&x, probs, &scale), &gradients, |scored, [w, c, v, b], go_on| {
         let out = nade::gradient::Gradient { w, c, v, b };
         nade::gradient::gradient(weights, scored, odds, out, at_least_one(threads), go_on)
     })

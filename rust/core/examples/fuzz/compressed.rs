@@ -66,8 +66,8 @@ impl Coder {
 
     /// All rows; none of a file with more than are worth the time.
     fn decode(&self, container: &Container<'_>) -> Result<Option<Vec<u8>>, Error> {
+        container.check_model(&*self.model, &self.sha256)?;
         let event = self.model.event();
-        container.check_model(&self.sha256, event.n_dims(), event.n_classes())?;
         let values = container.header().n_samples.saturating_mul(event.n_dims() as u64);
         if values > VALUES {
             return Ok(None);

@@ -11,12 +11,15 @@
 //! | 4 | samples a block; the last one has what is left |
 //! | 4 | dimensions of a sample |
 //! | 4 | classes of a dimension |
+//! | 4 | revision of the model's arithmetic, [`Model::revision`] |
 //! | 4 | checksum of the bytes so far |
 //! | 8 a block | length of its payload (4), checksum of its payload (4) |
 //! | 4 | checksum of the blocks' lengths and checksums |
 //! | the rest | payloads, one after the other |
 //!
 //! Nothing may follow. Equal contents give equal bytes.
+//!
+//! Version 1 has no revision. Its files are read for models whose arithmetic is still that of revision 1.
 //!
 //! **What a forged file can cost.** Each block takes 8 bytes of the file at least, and holds [`MAX_BLOCK_LEN`] samples
 //! at most. So a file of n bytes claims no more than n / 8 blocks, 512 n samples, and the reader itself allocates 8
@@ -26,21 +29,20 @@
 
 use std::ops::Range;
 
-use crate::error::Error;
+use crate::{error::Error, model::Model};
 
 /// What a file begins with. As in PNG's, a first byte beyond ASCII and the ends of lines give away a file that was sent
 /// as text.
 pub const MAGIC: [u8; 8] = *b"\x89ANCZ\r\n\x1a";
-/// The format that is written, and the only one that is read.
-pub const VERSION: u32 = 1;
+/// The format that is written. It is read, and so is version 1.
+pub const VERSION: u32 = 2;
 /// The most samples a block may have.
 pub const MAX_BLOCK_LEN: u32 = 4096;
 
 const VERSION_AT: usize = MAGIC.len();
 const MODEL_AT: usize = VERSION_AT + 4;
 const SAMPLES_AT: usize = MODEL_AT + 32;
-/// Bytes of the header, without its checksum.
-const HEADER: usize = SAMPLES_AT + 8 + 3 * 4;
+const REVISION_AT: usize = SAMPLES_AT + 8 + 3 * 4;
 const CHECKSUM: usize = 4;
 const ENTRY: usize = 8;
 
@@ -57,6 +59,8 @@ pub struct Header {
     pub n_dims: u32,
     /// Classes of a dimension.
     pub n_classes: u32,
+    /// Revision of the arithmetic that gave the probabilities. A file of version 1 has none.
+    pub revision: Option<u32>,
 }
 
 impl Header {
@@ -82,38 +86,44 @@ impl Header {
     }
 
     fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = [&MAGIC[..], &VERSION.to_le_bytes(), &self.model, &self.n_samples.to_le_bytes()].concat();
-        for number in [self.block_len, self.n_dims, self.n_classes] {
+        let version = if self.revision.is_some() { VERSION } else { 1 };
+        let mut bytes = [&MAGIC[..], &version.to_le_bytes(), &self.model, &self.n_samples.to_le_bytes()].concat();
+        for number in [self.block_len, self.n_dims, self.n_classes].into_iter().chain(self.revision) {
             bytes.extend(number.to_le_bytes());
         }
         seal(bytes)
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+    /// The header, and the bytes after it.
+    fn from_bytes(bytes: &[u8]) -> Result<(Self, &[u8]), Error> {
         let magic = &bytes[..bytes.len().min(MAGIC.len())];
         if magic.is_empty() || !MAGIC.starts_with(magic) {
             return Err(Error::codec("the file does not hold compressed samples of this package"));
         }
         // Before all else, since the header of another version may have another length.
-        if let Some(version) = bytes.get(VERSION_AT..MODEL_AT).map(u32_at_start)
-            && version != VERSION
-        {
-            let message = format!("the file has format version {version}; this release reads version {VERSION}");
-            return Err(Error::codec(message));
-        }
-        if bytes.len() < HEADER + CHECKSUM {
+        let end = match bytes.get(VERSION_AT..MODEL_AT).map(u32_at_start) {
+            Some(1) => REVISION_AT,
+            Some(VERSION) | None => REVISION_AT + 4,
+            Some(other) => {
+                let message =
+                    format!("the file has format version {other}; this release reads versions 1 and {VERSION}");
+                return Err(Error::codec(message));
+            }
+        };
+        let Some((sealed, rest)) = bytes.split_at_checked(end + CHECKSUM) else {
             return Err(Error::codec(format!("the file is truncated: {} bytes do not hold its header", bytes.len())));
-        }
-        unseal(&bytes[..HEADER + CHECKSUM], "header")?;
+        };
+        let numbers = unseal(sealed, "header")?;
         let header = Self {
-            model: *bytes[MODEL_AT..].first_chunk().expect("longer"),
-            n_samples: u64::from_le_bytes(*bytes[SAMPLES_AT..].first_chunk().expect("longer")),
-            block_len: u32_at_start(&bytes[SAMPLES_AT + 8..]),
-            n_dims: u32_at_start(&bytes[SAMPLES_AT + 12..]),
-            n_classes: u32_at_start(&bytes[SAMPLES_AT + 16..]),
+            model: *numbers[MODEL_AT..].first_chunk().expect("longer"),
+            n_samples: u64::from_le_bytes(*numbers[SAMPLES_AT..].first_chunk().expect("longer")),
+            block_len: u32_at_start(&numbers[SAMPLES_AT + 8..]),
+            n_dims: u32_at_start(&numbers[SAMPLES_AT + 12..]),
+            n_classes: u32_at_start(&numbers[SAMPLES_AT + 16..]),
+            revision: (end > REVISION_AT).then(|| u32_at_start(&numbers[REVISION_AT..])),
         };
         header.check()?;
-        Ok(header)
+        Ok((header, rest))
     }
 }
 
@@ -159,8 +169,7 @@ impl<'a> Container<'a> {
     /// # Errors
     /// [`Error::Codec`] if the file is another kind's or version's, truncated, altered or too long.
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, Error> {
-        let header = Header::from_bytes(bytes)?;
-        let rest = &bytes[HEADER + CHECKSUM..];
+        let (header, rest) = Header::from_bytes(bytes)?;
         let truncated = |what: String| Error::codec(format!("the file is truncated: {what}"));
         // In blocks and not in bytes: what a forged header claims may be more than can be counted.
         let room = rest.len().saturating_sub(CHECKSUM) / ENTRY;
@@ -202,26 +211,37 @@ impl<'a> Container<'a> {
         self.index.len()
     }
 
-    /// Whether this model has compressed the file: `sha256` of its file's bytes, and the event's dimensions and
-    /// classes.
+    /// Whether this model, whose file's bytes have this SHA-256, has compressed the file, and finds the same probabilities again.
     ///
     /// # Errors
-    /// [`Error::Codec`] if it was another one.
-    pub fn check_model(&self, sha256: &[u8; 32], n_dims: usize, n_classes: usize) -> Result<(), Error> {
+    /// [`Error::Codec`] if it was another one, or an earlier or later release whose arithmetic gives other bits.
+    pub fn check_model(&self, model: &dyn Model, sha256: &[u8; 32]) -> Result<(), Error> {
+        let event = model.event();
+        let (n_dims, n_classes) = (event.n_dims(), event.n_classes());
         let other = |file: String, model: String| {
             Err(Error::codec(format!("the file was compressed with another model: {file}; this model {model}")))
         };
-        let Header { model, n_dims: dims, n_classes: classes, .. } = &self.header;
+        let Header { model: made_by, n_dims: dims, n_classes: classes, revision, .. } = &self.header;
         if (*dims as usize, *classes as usize) != (n_dims, n_classes) {
             return other(
                 format!("one of {dims} dimensions and {classes} classes"),
                 format!("has {n_dims} dimensions and {n_classes} classes"),
             );
         }
-        if model != sha256 {
-            return other(format!("its SHA-256 begins with {}", begin(model)), format!("has {}", begin(sha256)));
+        if made_by != sha256 {
+            return other(format!("its SHA-256 begins with {}", begin(made_by)), format!("has {}", begin(sha256)));
         }
-        Ok(())
+        if revision.unwrap_or(1) == model.revision() {
+            return Ok(());
+        }
+        let found = match revision {
+            Some(revision) => format!("was compressed with revision {revision} of this model's arithmetic"),
+            None => "has format version 1, which does not name a revision of the model's arithmetic".into(),
+        };
+        Err(Error::codec(format!(
+            "the file {found}; this release has revision {}, and another one's probabilities differ in their last bits",
+            model.revision()
+        )))
     }
 
     /// The payload of a block, without a look at any other.

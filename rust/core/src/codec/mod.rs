@@ -5,7 +5,8 @@
 //! of the integers, and [`container`] makes a file of the bytes.
 //!
 //! A decoder must find the encoder's probabilities bit for bit. They come from the package's own kernels, which give
-//! the same bits on every machine, and nothing here uses any but exact operations of IEEE 754.
+//! the same bits on every machine, and nothing here uses any but exact operations of IEEE 754. A release with other kernels may give
+//! others: the file names the revision of the arithmetic ([`Model::revision`]), and one with another is refused.
 
 pub mod coder;
 pub mod container;
@@ -45,7 +46,8 @@ pub fn encode(
 ) -> Result<Vec<u8>, Error> {
     let event = model.event();
     let [n_dims, n_classes] = [event.n_dims(), event.n_classes()].map(|size| size as u32);
-    let header = Header { model: sha256, n_samples: n as u64, block_len, n_dims, n_classes };
+    let revision = Some(model.revision());
+    let header = Header { model: sha256, n_samples: n as u64, block_len, n_dims, n_classes, revision };
     header.check()?;
     let mut payloads = vec![Vec::new(); n.div_ceil(block_len as usize)];
     let outputs = Outputs { code: Some(&mut payloads), ..Outputs::default() };

@@ -97,7 +97,7 @@ impl<'a> Restrict<'a> {
     }
 
     fn index(&self, sample: usize) -> u64 {
-        self.first[self.row(sample)] + (sample % self.n_paths) as u64
+        self.first[self.row(sample)].wrapping_add((sample % self.n_paths) as u64)
     }
 }
 

@@ -4,6 +4,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod float_mode;
 mod isa;
 mod lanes;
 pub mod math;
@@ -12,5 +13,6 @@ mod portable;
 #[cfg(test)]
 mod tests;
 
+pub use float_mode::in_default_mode;
 pub use isa::{Isa, Kernel};
 pub use lanes::{LANES, Lanes, Pack, flat, flat_mut, load_packs, prefetch, store_packs, to_pack, to_packs};

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     error::Error,
-    kernels::{Lanes, Pack},
+    kernels::{Isa, Kernel, LANES, Lanes, Pack, flat, in_default_mode, math, store_packs, to_pack},
     threads,
 };
 
@@ -36,8 +36,47 @@ impl Scored<'_> {
     }
 }
 
-/// Does all tasks, each on one of `threads`. `work` gets a task and what to ask now and then whether to go on, and says whether
-/// it did. `go_on` is asked on the calling thread only.
+/// Whether weights are finite, and so small that no sum of some of them leaves the range of f32: whether Σ |w| is a number.
+pub(super) fn are_bounded<'a>(isa: Isa, rows: impl Iterator<Item = &'a [f32]>) -> bool {
+    isa.run(AbsSum(rows)).is_finite()
+}
+
+/// About Σ |w| over rows of weights: some may be counted twice. It is no number if one of them is none.
+struct AbsSum<R>(R);
+
+impl<'a, R: Iterator<Item = &'a [f32]>> Kernel for AbsSum<R> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) -> f32 {
+        // An addition waits for the one before it, so there are several sums.
+        const SUMS: usize = 8;
+        let mut sums = [l.splat(0.0); SUMS];
+        for row in self.0 {
+            let (many, few) = row.as_chunks::<{ SUMS * LANES }>();
+            for many in many {
+                for (sum, values) in sums.iter_mut().zip(many.as_chunks().0) {
+                    *sum = l.add(*sum, math::abs(l, l.read(values)));
+                }
+            }
+            let (packs, rest) = few.as_chunks();
+            for (sum, values) in sums.iter_mut().zip(packs) {
+                *sum = l.add(*sum, math::abs(l, l.read(values)));
+            }
+            if !rest.is_empty() {
+                // The last sixteen, some of them once more: whether the sum is a number stays the same.
+                let last = row.last_chunk().map_or_else(|| l.load(&to_pack(rest)), |last| l.read(last));
+                sums[0] = l.add(sums[0], math::abs(l, last));
+            }
+        }
+        let mut packs = [Pack::ZERO; SUMS];
+        store_packs(l, &mut packs, sums);
+        flat(&packs).iter().sum()
+    }
+}
+
+/// Does all tasks, each on one of `threads`; on the others than the calling one in the default floating-point mode. `work` gets
+/// a task and what to ask now and then whether to go on, and says whether it did. `go_on` is asked on the calling thread only.
 ///
 /// # Errors
 /// [`Error::Interrupted`] once `go_on` has returned false.
@@ -65,7 +104,8 @@ pub(super) fn share<T: Send>(
             go_on
         });
     };
-    threads::share(n_threads, own, || all(&mut || !stop.load(Ordering::Relaxed)));
+    let others = || in_default_mode(|| all(&mut || !stop.load(Ordering::Relaxed)));
+    threads::share(n_threads, own, others);
     if stop.into_inner() { Err(Error::Interrupted) } else { Ok(()) }
 }
 

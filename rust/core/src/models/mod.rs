@@ -11,24 +11,26 @@ pub use pixelcnn::PixelCnn;
 
 use std::iter;
 
-use crate::{checkpoint::Checkpoint, error::Error, model::Model};
+use crate::{checkpoint::Checkpoint, error::Error, kernels::in_default_mode, model::Model};
 
 /// Builds the model that a checkpoint describes.
 ///
 /// # Errors
 /// [`Error::Format`] if the kind is unknown, the config is not the kind's, or the tensors are not the config's.
 pub fn build(checkpoint: &Checkpoint) -> Result<Box<dyn Model>, Error> {
-    match checkpoint.kind.as_str() {
-        fvsbn::KIND => Ok(Box::new(Fvsbn::new(checkpoint)?)),
-        nade::KIND => Ok(Box::new(Nade::new(checkpoint)?)),
-        pixelcnn::KIND => Ok(Box::new(PixelCnn::new(checkpoint)?)),
-        other => Err(Error::format(format!(
-            "unknown kind {other:?}; this release knows {}, {} and {}",
-            fvsbn::KIND,
-            nade::KIND,
-            pixelcnn::KIND
-        ))),
-    }
+    in_default_mode(|| -> Result<Box<dyn Model>, Error> {
+        match checkpoint.kind.as_str() {
+            fvsbn::KIND => Ok(Box::new(Fvsbn::new(checkpoint)?)),
+            nade::KIND => Ok(Box::new(Nade::new(checkpoint)?)),
+            pixelcnn::KIND => Ok(Box::new(PixelCnn::new(checkpoint)?)),
+            other => Err(Error::format(format!(
+                "unknown kind {other:?}; this release knows {}, {} and {}",
+                fvsbn::KIND,
+                nade::KIND,
+                pixelcnn::KIND
+            ))),
+        }
+    })
 }
 
 /// Refuses weights with which the sum of a row's absolute values leaves the range of f32: within it, no logit can

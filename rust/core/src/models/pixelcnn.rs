@@ -164,6 +164,10 @@ impl Model for PixelCnn {
         step + 1
     }
 
+    fn revision(&self) -> u32 {
+        1
+    }
+
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
         if block.given() { self.score(block, scratch) } else { self.draw(block, scratch) }
     }

@@ -3,9 +3,30 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::{
+    checkpoint::{Checkpoint, Tensor},
+    models,
+};
 
 fn header() -> Header {
-    Header { model: std::array::from_fn(|i| i as u8), n_samples: 7, block_len: 3, n_dims: 784, n_classes: 2 }
+    let model = std::array::from_fn(|i| i as u8);
+    Header { model, n_samples: 7, block_len: 3, n_dims: 784, n_classes: 2, revision: Some(3) }
+}
+
+/// As version 1 had it.
+fn old_header() -> Header {
+    Header { revision: None, ..header() }
+}
+
+/// An FVSBN of so many dimensions.
+fn fvsbn(n_dims: usize) -> Box<dyn Model> {
+    let tensor = |name: &str, shape: Vec<usize>| {
+        let len = shape.iter().product();
+        (name.to_owned(), Tensor::new(name, shape, vec![0.0; len]).unwrap())
+    };
+    let tensors = [tensor("weight", vec![n_dims, n_dims]), tensor("bias", vec![n_dims])].into();
+    let config = serde_json::json!({"n_dims": n_dims, "order": null});
+    models::build(&Checkpoint { kind: "FVSBN".into(), config, tensors }).unwrap()
 }
 
 fn payloads() -> Vec<Vec<u8>> {
@@ -42,21 +63,30 @@ fn files_come_back() {
     assert_eq!(samples, [0..3, 3..6, 6..7, 7..7]);
     let none = Header { n_samples: 0, ..header() };
     assert_eq!(read(&to_bytes(&none, &[]).unwrap()), Ok((none, vec![])));
+    assert_eq!(read(&to_bytes(&old_header(), &payloads()).unwrap()), Ok((old_header(), payloads())));
 }
 
 /// Another release must read these bytes. The checksums are those of Python's `zlib.crc32`.
 #[test]
 fn the_layout_stays_what_it_was() {
-    let mut expected = b"\x89ANCZ\r\n\x1a\x01\0\0\0".to_vec();
-    expected.extend(0..32);
-    expected.extend(b"\x07\0\0\0\0\0\0\0\x03\0\0\0\x10\x03\0\0\x02\0\0\0");
-    expected.extend(0x2b22_5951_u32.to_le_bytes());
+    let magic = &b"\x89ANCZ\r\n\x1a"[..];
+    let numbers = &b"\x07\0\0\0\0\0\0\0\x03\0\0\0\x10\x03\0\0\x02\0\0\0"[..];
+    let model: Vec<u8> = (0..32).collect();
+    let version_1 = [magic, b"\x01\0\0\0", &model, numbers, &0x2b22_5951_u32.to_le_bytes()].concat();
+    let version_2 = [magic, b"\x02\0\0\0", &model, numbers, b"\x03\0\0\0", &0xac26_27ba_u32.to_le_bytes()].concat();
+    assert_eq!(to_bytes(&old_header(), &payloads()).unwrap(), [version_1, blocks()].concat());
+    assert_eq!(file(), [version_2, blocks()].concat());
+}
+
+/// The list of the blocks, and the blocks.
+fn blocks() -> Vec<u8> {
+    let mut expected = Vec::new();
     for (len, checksum) in [(5_u32, 0x9271_ee57_u32), (0, 0), (13, 0x2051_84ff)] {
         expected.extend([len.to_le_bytes(), checksum.to_le_bytes()].concat());
     }
     expected.extend(0x7e51_c458_u32.to_le_bytes());
     expected.extend(b"firstand the third");
-    assert_eq!(file(), expected);
+    expected
 }
 
 #[test]
@@ -77,8 +107,8 @@ fn every_altered_bit_is_refused() {
         altered[bit / 8] ^= 1 << (bit % 8);
         let message = match bit / 8 {
             0..8 => "does not hold compressed samples",
-            8..12 => "this release reads version 1",
-            12..68 => "header has been altered",
+            8..12 => "this release reads versions 1 and 2",
+            12..72 => "header has been altered",
             at if at < payloads => "list of blocks has been altered",
             at if at < payloads + 5 => "block 0 of the file has been altered",
             _ => "block 2 of the file has been altered",
@@ -108,9 +138,9 @@ fn other_files_are_refused() {
     refused(b"\x89PNG\r\n\x1a\n", "does not hold compressed samples");
     refused(b"x", "does not hold compressed samples");
     let mut newer = file();
-    newer[8] = 2;
-    refused(&newer, "format version 2; this release reads version 1");
-    refused(&newer[..12], "format version 2");
+    newer[8] = 3;
+    refused(&newer, "format version 3; this release reads versions 1 and 2");
+    refused(&newer[..12], "format version 3");
 }
 
 #[test]
@@ -140,19 +170,27 @@ fn the_last_blocks_of_the_largest_file_can_be_told() {
 
 #[test]
 fn another_model_is_told() {
-    let file = file();
-    let container = Container::from_bytes(&file).unwrap();
-    let check = |hash: &[u8; 32], n_dims, n_classes| container.check_model(hash, n_dims, n_classes);
-    assert_eq!(check(&header().model, 784, 2), Ok(()));
-    let message = |result: Result<(), Error>| result.unwrap_err().to_string();
+    let check = |revision, n_dims, hash| {
+        let file = to_bytes(&Header { n_dims: 5, revision, ..header() }, &payloads()).unwrap();
+        let container = Container::from_bytes(&file).unwrap();
+        container.check_model(&*fvsbn(n_dims), hash).map_err(|error| error.to_string())
+    };
+    let own = &header().model;
+    assert_eq!(check(Some(1), 5, own), Ok(()));
+    assert_eq!(check(None, 5, own), Ok(()));
     assert_eq!(
-        message(check(&header().model, 9, 256)),
-        "the file was compressed with another model: one of 784 dimensions and 2 classes; this model has 9 \
-         dimensions and 256 classes"
+        check(Some(1), 9, own).unwrap_err(),
+        "the file was compressed with another model: one of 5 dimensions and 2 classes; this model has 9 \
+         dimensions and 2 classes"
     );
     assert_eq!(
-        message(check(&[255; 32], 784, 2)),
+        check(Some(1), 5, &[255; 32]).unwrap_err(),
         "the file was compressed with another model: its SHA-256 begins with 00010203; this model has ffffffff"
+    );
+    assert_eq!(
+        check(Some(2), 5, own).unwrap_err(),
+        "the file was compressed with revision 2 of this model's arithmetic; this release has revision 1, and another \
+         one's probabilities differ in their last bits"
     );
 }
 

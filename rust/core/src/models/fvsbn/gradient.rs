@@ -9,7 +9,7 @@ use std::num::NonZero;
 
 use crate::{
     error::Error,
-    kernels::{Isa, Kernel, LANES, Lanes, Pack, flat_mut, load_packs},
+    kernels::{Isa, Kernel, LANES, Lanes, Pack, flat_mut, in_default_mode, load_packs},
     models::{
         gradient::{Scored, share, write},
         mask, places,
@@ -39,17 +39,19 @@ pub fn gradient(
     threads: NonZero<usize>,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<(), Error> {
-    let isa = Isa::get()?;
-    let n_dims = out.bias.len();
-    let samples = Samples::new(scored, n_dims);
-    let tiles = out.weight.chunks_mut(TILE * n_dims).zip(out.bias.chunks_mut(TILE)).enumerate();
-    // The last one has the most inputs: whoever starts with it ends early.
-    share(tiles.rev(), threads, go_on, |(at, (weight, bias)), go_on| {
-        let go_on = go_on();
-        if go_on {
-            isa.run(Outputs { samples: &samples, n_dims, at, weight, bias });
-        }
-        go_on
+    in_default_mode(|| {
+        let isa = Isa::get()?;
+        let n_dims = out.bias.len();
+        let samples = Samples::new(scored, n_dims);
+        let tiles = out.weight.chunks_mut(TILE * n_dims).zip(out.bias.chunks_mut(TILE)).enumerate();
+        // The last one has the most inputs: whoever starts with it ends early.
+        share(tiles.rev(), threads, go_on, |(at, (weight, bias)), go_on| {
+            let go_on = go_on();
+            if go_on {
+                isa.run(Outputs { samples: &samples, n_dims, at, weight, bias });
+            }
+            go_on
+        })
     })
 }
 

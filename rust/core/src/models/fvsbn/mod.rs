@@ -21,7 +21,7 @@ use crate::{
     checkpoint::Checkpoint,
     error::Error,
     event::Event,
-    kernels::{LANES, Pack, to_packs},
+    kernels::{Isa, LANES, Pack, in_default_mode, to_packs},
     model::{Model, Scratch},
 };
 
@@ -41,6 +41,17 @@ struct Config {
 const PAIR_ROWS: usize = 4;
 /// Rows for the inputs of a block among themselves: one for each combination of the values of each four.
 const OWN_ROWS: usize = LANES / 4 * 16;
+
+/// Whether the weights of a training step, as [`Fvsbn::in_training`] takes them, are finite, and so small that no sum of some of
+/// them leaves the range of f32.
+///
+/// # Errors
+/// [`Error::Isa`]
+pub fn are_bounded([weight, bias]: [&[f32]; 2]) -> Result<bool, Error> {
+    let n_dims = bias.len();
+    let rows = (0..n_dims).map(|i| &weight[i * n_dims..][..i]).chain([bias]);
+    Ok(super::gradient::are_bounded(Isa::get()?, rows))
+}
 
 /// A trained FVSBN.
 pub struct Fvsbn {
@@ -64,9 +75,10 @@ impl Fvsbn {
         Ok(Self::from_rows(event, [weight, bias]))
     }
 
-    /// The weights of a training step, which go without a check of their range.
+    /// The weights of a training step. Its likelihoods mean nothing unless these are bounded ([`are_bounded`]).
     pub fn in_training([weight, bias]: [&[f32]; 2]) -> Result<Self, Error> {
-        Ok(Self::from_rows(Event::new(vec![bias.len()], 2, || None)?, [weight, bias]))
+        let event = Event::new(vec![bias.len()], 2, || None)?;
+        Ok(in_default_mode(|| Self::from_rows(event, [weight, bias])))
     }
 
     fn from_rows(event: Event, [weight, bias]: [&[f32]; 2]) -> Self {
@@ -119,6 +131,10 @@ impl Model for Fvsbn {
 
     fn turn(&self, step: usize) -> usize {
         step + 1
+    }
+
+    fn revision(&self) -> u32 {
+        1
     }
 
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {

@@ -25,7 +25,7 @@ use self::{
 use super::{Weights, hidden::Hidden};
 use crate::{
     error::Error,
-    kernels::Isa,
+    kernels::{Isa, in_default_mode},
     models::{
         any,
         gradient::{Scored, share},
@@ -62,36 +62,38 @@ pub fn gradient(
     threads: NonZero<usize>,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<(), Error> {
-    let isa = Isa::get()?;
-    let n_dims = weights.b.len();
-    let hidden = Hidden::new(isa, weights.w.into(), weights.c);
-    let (cuts, ones) = (cut(scored.scale.len()), any(scored.x, n_dims));
-    let chunks: Vec<_> = cuts.iter().map(|_| OnceLock::new()).collect();
-    let chunk = |at: usize| chunks[at].get_or_init(|| Chunk::new(scored, odds, n_dims, cuts[at].clone()));
-    let out = Mutex::new(out);
-    let groups = hidden.packs().div_ceil(GROUP);
-    share(0..cuts.len() + groups, threads, go_on, |task, go_on| {
-        let Some(at) = task.checked_sub(cuts.len()) else {
-            chunk(task);
-            return go_on();
-        };
-        // From both ends: neighbours share lines of memory, which two threads would take from each other.
-        let group = if at % 2 == 0 { at / 2 } else { groups - 1 - at / 2 };
-        isa.run(Units {
-            weights,
-            hidden: &hidden,
-            ones: &ones,
-            chunks: (0..cuts.len()).map(&chunk),
-            pack: group * GROUP,
-            out: &out,
-            go_on,
-        })
-    })?;
+    in_default_mode(|| {
+        let isa = Isa::get()?;
+        let n_dims = weights.b.len();
+        let hidden = Hidden::new(isa, weights.w.into(), weights.c);
+        let (cuts, ones) = (cut(scored.scale.len()), any(scored.x, n_dims));
+        let chunks: Vec<_> = cuts.iter().map(|_| OnceLock::new()).collect();
+        let chunk = |at: usize| chunks[at].get_or_init(|| Chunk::new(scored, odds, n_dims, cuts[at].clone()));
+        let out = Mutex::new(out);
+        let groups = hidden.packs().div_ceil(GROUP);
+        share(0..cuts.len() + groups, threads, go_on, |task, go_on| {
+            let Some(at) = task.checked_sub(cuts.len()) else {
+                chunk(task);
+                return go_on();
+            };
+            // From both ends: neighbours share lines of memory, which two threads would take from each other.
+            let group = if at % 2 == 0 { at / 2 } else { groups - 1 - at / 2 };
+            isa.run(Units {
+                weights,
+                hidden: &hidden,
+                ones: &ones,
+                chunks: (0..cuts.len()).map(&chunk),
+                pack: group * GROUP,
+                out: &out,
+                go_on,
+            })
+        })?;
 
-    let b = out.into_inner().unwrap_or_else(PoisonError::into_inner).b;
-    b.fill(0.0);
-    for chunk in (0..cuts.len()).map(chunk) {
-        b.iter_mut().zip(&chunk.b).for_each(|(b, sum)| *b += sum);
-    }
-    Ok(())
+        let b = out.into_inner().unwrap_or_else(PoisonError::into_inner).b;
+        b.fill(0.0);
+        for chunk in (0..cuts.len()).map(chunk) {
+            b.iter_mut().zip(&chunk.b).for_each(|(b, sum)| *b += sum);
+        }
+        Ok(())
+    })
 }

@@ -26,13 +26,13 @@ use self::{
     start::FirstLogits,
     strips::{Strip, Strips, TILE},
 };
-use super::{abs_sum, check_range};
+use super::{abs_sum, check_range, gradient::are_bounded};
 use crate::{
     block::Block,
     checkpoint::Checkpoint,
     error::Error,
     event::Event,
-    kernels::{Isa, Kernel, LANES, Lanes, Pack},
+    kernels::{Isa, Kernel, LANES, Lanes, Pack, in_default_mode},
     model::{Model, Scratch},
 };
 
@@ -71,6 +71,14 @@ impl<'a> Weights<'a> {
     /// V_i
     fn v(self, step: usize) -> &'a [f32] {
         &self.v[step * self.c.len()..][..self.c.len()]
+    }
+
+    /// Whether they are finite, and so small that no sum of some of them leaves the range of f32.
+    ///
+    /// # Errors
+    /// [`Error::Isa`]
+    pub fn are_bounded(self) -> Result<bool, Error> {
+        Ok(are_bounded(Isa::get()?, [self.w, self.c, self.v, self.b].into_iter()))
     }
 }
 
@@ -133,10 +141,11 @@ impl Nade<'static> {
 }
 
 impl<'a> Nade<'a> {
-    /// That of a training step, whose weights go without a check of their range.
+    /// That of a training step. Its likelihoods mean nothing unless the weights are bounded ([`Weights::are_bounded`]).
     pub fn in_training(weights: Weights<'a>) -> Result<Self, Error> {
         let event = Event::new(vec![weights.b.len()], 2, || None)?;
-        let hidden = Hidden::new(Isa::get()?, weights.w.into(), weights.c);
+        let isa = Isa::get()?;
+        let hidden = in_default_mode(|| Hidden::new(isa, weights.w.into(), weights.c));
         Ok(Self { event, hidden, layout: Layout::Raw(weights), b: filled_up(weights.b) })
     }
 
@@ -186,6 +195,11 @@ impl Model for Nade<'_> {
     fn turn(&self, step: usize) -> usize {
         // The first step belongs to no strip: its hidden units are those of all samples.
         if step == 0 { 1 } else { (step / TILE + 1) * TILE }
+    }
+
+    fn revision(&self) -> u32 {
+        // 2: another order of summation. 3: hidden units are divisions, and no longer a series.
+        3
     }
 
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
