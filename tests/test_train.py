@@ -421,8 +421,11 @@ def test_device():
     module = nade()
     fit(module, TRAIN, epochs=1, device="cpu", progress=False)
     assert module.W.device.type == "cpu"
-    with pytest.raises(RuntimeError):
-        fit(nade(), TRAIN, epochs=1, device="nonsense", progress=False)
+    module = nade()
+    for device, error in (("nonsense", ValueError), ("meta", ValueError), (1.5, TypeError), ([], TypeError)):
+        with pytest.raises(error, match="device is"):
+            fit(module, TRAIN, epochs=1, device=device, progress=False)
+    assert_same_weights(weights(module), weights(nade()))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -478,6 +481,11 @@ def test_trains_alike_in_every_mode(mode, backend):
     assert all(p.requires_grad and not p.is_inference() for p in module.parameters())
 
 
+def test_a_module_on_the_meta_device_is_refused():
+    with pytest.raises(ValueError, match="module is a NADE on the meta device"):
+        fit(nade().to("meta"), TRAIN, epochs=1, progress=False)
+
+
 def test_data_made_under_inference_mode():
     with torch.inference_mode():
         made = [torch.tensor(x) for x in (TRAIN, VALID)]
@@ -517,6 +525,8 @@ def test_a_module_made_under_inference_mode_is_refused():
         ({"average": 1.0}, ValueError, "average must be between 0 and 1"),
         ({"average": math.nan}, ValueError, "average"),
         ({"average": True}, TypeError, "average"),
+        ({"checkpoint": 3}, TypeError, r"checkpoint is 3 \(int\); wanted a path"),
+        ({"lr": 10**400}, ValueError, "lr must be finite"),
         ({"rng": -1}, ValueError, "rng"),
         ({"rng": 2**64}, ValueError, "rng"),
         ({"rng": "seed"}, TypeError, "rng"),

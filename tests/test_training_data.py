@@ -319,7 +319,7 @@ def test_the_kind_of_an_array_is_no_matter_to_a_checkpoint(tmp_path: Path) -> No
 BAD = TRAIN.astype(np.float64)
 BAD[17, 3] = 0.5
 WANTED = "wanted an array or tensor (n, 6), a Dataset or a DataLoader"
-ITEM = "wanted an array or tensor (6), or a tuple that begins with one"
+ITEM = "wanted an array or tensor (6,), or a tuple that begins with one"
 
 
 class Nameless(Dataset):  # type: ignore[misc]
@@ -342,6 +342,9 @@ class Nameless(Dataset):  # type: ignore[misc]
         (iter(TRAIN), TypeError, f"train is a iterator, to NumPy of dtype object; {WANTED}"),
         (None, TypeError, f"train is a NoneType, to NumPy of dtype object; {WANTED}"),
         (NADE(6, 4), TypeError, f"train is a NADE, to NumPy of dtype object; {WANTED}"),
+        ([TRAIN[0], [[0], [1, 1]]], ValueError, "train[1] is not an array: its rows have different lengths"),
+        (torch.tensor(TRAIN).to_sparse(), TypeError, "train is a torch.sparse_coo tensor; wanted a dense one with val"),
+        (torch.tensor(TRAIN, device="meta"), TypeError, "train is a meta tensor; wanted a dense one with values"),
         (np.ma.masked_array(TRAIN, TRAIN), ValueError, "train has masked entries; wanted complete examples"),
         (Nameless(), TypeError, "train is a Nameless, a Dataset without a length; wanted one with len()"),
         (Labelled(TRAIN[:0]), ValueError, "train must hold at least one example"),

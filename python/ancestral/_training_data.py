@@ -63,7 +63,7 @@ class Data(ABC):
         """Examples, each an x of the event's shape, or a tuple or list that begins with it."""
         arrays = []
         for i, item in enumerate(items):
-            array, where = _first(item, place(i), self.event_shape)
+            array, where = _first(item, place(i), str(self.event_shape))
             if array.shape != self.event_shape:
                 raise ValueError(f"{where} has shape {array.shape}; wanted {self.event_shape}")
             arrays.append(array)
@@ -185,7 +185,7 @@ class _Stream(Data):
         return (self._batch(batch, f"batch {at} of {self.name}") for at, batch in enumerate(self._source))
 
     def _batch(self, batch: Any, name: str) -> Tensor:
-        rows, where = _first(batch, name, ("n", *self.event_shape))
+        rows, where = _first(batch, name, f"({_many(self.event_shape)})")
         if rows.ndim == 0 or len(rows) == 0 or rows.shape[1:] != self.event_shape:
             raise ValueError(f"{where} has shape {rows.shape}; wanted ({_many(self.event_shape)}), n >= 1")
         return self._uint8(rows, lambda i: f"row {i} of {name}")
@@ -244,11 +244,16 @@ def _plain(name: str, x: Any, shape: tuple[int, ...]) -> Any:
     """An array, a tensor, or a list or tuple of examples; for anything else, an error that says what it is."""
     wanted = f"an array or tensor ({_many(shape)}), a Dataset or a DataLoader"
     if isinstance(x, (list, tuple)) and any(isinstance(part, (Tensor, np.ndarray)) for part in x):
-        for i, part in enumerate(x):
-            if (came := tuple(np.shape(part))) != shape:
-                what = f"a {type(x).__name__} whose entry {i} has shape {came}"
+        arrays = [arguments.as_array(f"{name}[{i}]", part) for i, part in enumerate(x)]
+        for i, array in enumerate(arrays):
+            if array.shape != shape:
+                what = f"a {type(x).__name__} whose entry {i} has shape {array.shape}"
                 raise TypeError(f"{name} is {what}; wanted {wanted}; labels are left out")
-        return np.stack([arguments.as_array(f"{name}[{i}]", part) for i, part in enumerate(x)])
+        return np.stack(arrays)
+    if isinstance(x, Tensor) and (x.layout != torch.strided or x.is_nested or x.is_meta or x.is_quantized):
+        kinds = {"nested": x.is_nested, "meta": x.is_meta, "quantized": x.is_quantized}
+        kind = next((kind for kind, is_so in kinds.items() if is_so), str(x.layout))
+        raise TypeError(f"{name} is a {kind} tensor; wanted a dense one with values")
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
         raise ValueError(f"{name} has masked entries; wanted complete examples")
     if not isinstance(x, (Tensor, np.ndarray, list, tuple)):
@@ -259,12 +264,11 @@ def _plain(name: str, x: Any, shape: tuple[int, ...]) -> Any:
     return x
 
 
-def _first(item: Any, place: str, shape: tuple[object, ...]) -> tuple[NDArray[Any], str]:
-    """The x of an item as an array, and what it is to the user."""
+def _first(item: Any, place: str, shape: str) -> tuple[NDArray[Any], str]:
+    """The x of an item as an array, and what it is to the user; `shape` is for the error."""
     if isinstance(item, (tuple, list)) and len(item) > 0:
         item, place = item[0], f"the first entry of {place}"
-    kind = f"{place} is a {type(item).__name__}; wanted an array or tensor ({', '.join(map(str, shape))}), "
-    kind += "or a tuple that begins with one"
+    kind = f"{place} is a {type(item).__name__}; wanted an array or tensor {shape}, or a tuple that begins with one"
     if item is None or isinstance(item, (Mapping, str, bytes)):
         raise TypeError(kind)
     array = arguments.as_array(place, item)

@@ -113,7 +113,7 @@ def fit(
         If an argument is not as above; names it. What a Dataset, a DataLoader or a `np.memmap` gives is checked when
         it is read.
     ValueError
-        If all parameters of `module` are frozen, or it was made under `torch.inference_mode`.
+        If all parameters of `module` are frozen, or it was made under `torch.inference_mode` or on the meta device.
     ValueError
         If `checkpoint` is of a run with another module, data or hyper-parameters, or no checkpoint.
     OSError
@@ -134,15 +134,16 @@ def fit(
         "average": None if average is None else _as_decay(average, "average"),
         "patience": None if patience is None else as_size(patience, "patience"),
     }
+    where = None if device is None else _as_device(device)
+    file = None if checkpoint is None else _as_path(checkpoint)
     seed = arguments.seed(rng)
     train_data = as_data("train", train, network, size)
     valid_data = None if valid is None else as_data("valid", valid, network, size)
     weighting = None if weights is None else set_weights(train_data, weights, network._like().dtype)
-    if device is not None:
-        network.to(device)
+    if where is not None:
+        network.to(where)
 
     run = Run(network, settings, seed)
-    file = None if checkpoint is None else Path(checkpoint)
     if file is not None:
         identity: dict[str, Any] = {
             "kind": network.kind,
@@ -183,6 +184,8 @@ def _check_trainable(module: Autoregressive) -> None:
     what = f"module is a {module.kind}"
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ValueError(f"{what} whose parameters are all frozen; wanted some that train: module.requires_grad_()")
+    if module._like().is_meta:
+        raise ValueError(f"{what} on the meta device, where weights have no values; wanted one on another device")
     if any(tensor.is_inference() for tensor in (*module.parameters(), *module.buffers())):
         raise ValueError(
             f"{what} made under torch.inference_mode, whose tensors cannot be trained; wanted one made outside, "
@@ -202,3 +205,21 @@ def _as_decay(value: Any, name: str) -> float:
     if not 0 < decay < 1:
         raise ValueError(f"{name} must be between 0 and 1, such as 0.999, got {value}")
     return decay
+
+
+def _as_device(value: Any) -> torch.device:
+    try:
+        device = torch.device(value)
+    except (RuntimeError, TypeError) as error:
+        kind = ValueError if isinstance(value, str) else TypeError
+        raise kind(f"device is {value!r}; wanted a torch.device or its name: {error}") from None
+    if device.type == "meta":
+        raise ValueError("device is meta, where weights have no values; wanted another one")
+    return device
+
+
+def _as_path(value: Any) -> Path:
+    try:
+        return Path(value)
+    except TypeError:
+        raise TypeError(f"checkpoint is {value!r} ({type(value).__name__}); wanted a path") from None
