@@ -21,7 +21,7 @@ from ancestral import _checkpoint, fit
 from ancestral.history import History
 from ancestral.nn import FVSBN, NADE
 
-MODULES = {"FVSBN": lambda: FVSBN(16), "NADE": lambda: NADE(16, 8)}
+MODULES = {"FVSBN": lambda: FVSBN(16), "NADE": lambda: NADE(16, 8), "NADE, averaged": lambda: NADE(16, 8)}
 X = np.random.default_rng(0).integers(0, 2, (1000, 16), dtype=np.uint8)
 KILLS = 8
 Result: TypeAlias = tuple[dict[str, bytes], History]
@@ -33,7 +33,8 @@ def train(kind: str, epochs: int, checkpoint: Path | None = None) -> Result:
     """The bits of the weights, and the history."""
     torch.manual_seed(0)
     module = MODULES[kind]()
-    history = fit(module, X, X[:200], epochs=epochs, lr=0.02, patience=None, checkpoint=checkpoint, progress=False)
+    settings: dict[str, Any] = {"lr": 0.02, "patience": None, "average": 0.9 if "averaged" in kind else None}
+    history = fit(module, X, X[:200], epochs=epochs, checkpoint=checkpoint, progress=False, **settings)
     return {name: value.numpy().tobytes() for name, value in module.state_dict().items()}, history
 
 

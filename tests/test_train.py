@@ -190,11 +190,14 @@ def interrupt_after(monkeypatch, steps, error=Stop):
 
 
 @pytest.mark.parametrize("steps", [0, 5, 13, 30, 64])
-@pytest.mark.parametrize("with_valid", [True, False])
-def test_resumed_is_uninterrupted(steps, with_valid, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("with_valid", "extra"),
+    [(True, {}), (False, {}), (True, {"average": 0.9}), (False, {"average": 0.99, "weights": 1 + TRAIN[:, 0]})],
+)
+def test_resumed_is_uninterrupted(steps, with_valid, extra, tmp_path, monkeypatch):
     file = tmp_path / "run.pt"
     valid = VALID if with_valid else None
-    settings = {"epochs": 5, "lr": 0.02, "weight_decay": 0.1, "patience": 2, "rng": 7, "progress": False}
+    settings = {"epochs": 5, "lr": 0.02, "weight_decay": 0.1, "patience": 2, "rng": 7, "progress": False} | extra
     whole = nade()
     want = fit(whole, TRAIN, valid, **settings)
 
@@ -280,6 +283,8 @@ BASE = {"epochs": 2, "batch_size": 100, "lr": 0.01, "weight_decay": 0.0, "patien
         ({"train": TRAIN[::-1]}, "train was"),
         ({"train": TRAIN[:-1]}, "train was"),
         ({"valid": None}, "valid was"),
+        ({"weights": np.ones(1000)}, "weights was None"),
+        ({"average": 0.9}, "average was None, now 0.9"),
         ({"module": lambda: NADE(16, 9)}, "config was"),
         ({"module": lambda: NADE(16, 8, order=range(15, -1, -1))}, "config was"),
         ({"module": lambda: FVSBN(16)}, "kind was NADE, now FVSBN"),
@@ -416,8 +421,11 @@ def test_device():
     module = nade()
     fit(module, TRAIN, epochs=1, device="cpu", progress=False)
     assert module.W.device.type == "cpu"
-    with pytest.raises(RuntimeError):
-        fit(nade(), TRAIN, epochs=1, device="nonsense", progress=False)
+    module = nade()
+    for device, error in (("nonsense", ValueError), ("meta", ValueError), (1.5, TypeError), ([], TypeError)):
+        with pytest.raises(error, match="device is"):
+            fit(module, TRAIN, epochs=1, device=device, progress=False)
+    assert_same_weights(weights(module), weights(nade()))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -441,6 +449,60 @@ def test_frozen_parameters_stay():
     assert (module.c == 0.25).all()
 
 
+def test_a_module_that_is_frozen_is_refused():
+    module = nade().requires_grad_(False)
+    message = r"module is a NADE whose parameters are all frozen; wanted some that train: module.requires_grad_\(\)"
+    with pytest.raises(ValueError, match=message):
+        fit(module, TRAIN, epochs=1, progress=False)
+    module.requires_grad_()  # as it says
+    fit(module, TRAIN, epochs=1, progress=False)
+
+
+MODES = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "set_grad_enabled(False)": lambda: torch.set_grad_enabled(False),
+    "a default device": lambda: torch.device("meta"),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_trains_alike_in_every_mode(mode, backend):
+    torch.manual_seed(0)
+    plain, module = (NADE(16, 8, backend=backend) for _ in range(2))
+    module.load_state_dict(plain.state_dict())
+    want = fit(plain, TRAIN, VALID, epochs=2, average=0.9, progress=False)
+    with MODES[mode]():
+        state = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        assert fit(module, TRAIN, VALID, epochs=2, average=0.9, progress=False) == want
+        assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == state
+    assert_same_weights(weights(module), weights(plain))
+    assert all(p.requires_grad and not p.is_inference() for p in module.parameters())
+
+
+def test_a_module_on_the_meta_device_is_refused():
+    with pytest.raises(ValueError, match="module is a NADE on the meta device"):
+        fit(nade().to("meta"), TRAIN, epochs=1, progress=False)
+
+
+def test_data_made_under_inference_mode():
+    with torch.inference_mode():
+        made = [torch.tensor(x) for x in (TRAIN, VALID)]
+    for backend in ("auto", "torch"):
+        assert fit(NADE(16, 8, backend=backend), *made, epochs=1, batch_size=1000, progress=False).train_nll
+
+
+def test_a_module_made_under_inference_mode_is_refused():
+    with torch.inference_mode():
+        module = nade()
+    with pytest.raises(ValueError, match=r"module is a NADE made under torch\.inference_mode"):
+        fit(module, TRAIN, epochs=1, progress=False)
+    other = NADE(16, 8)
+    other.load_state_dict(module.state_dict())  # as it says
+    fit(other, TRAIN, epochs=1, progress=False)
+
+
 @pytest.mark.parametrize(
     ("keywords", "error", "match"),
     [
@@ -450,7 +512,7 @@ def test_frozen_parameters_stay():
         ({"train": TRAIN.astype(complex)}, TypeError, "train"),
         ({"valid": TRAIN[0]}, ValueError, r"valid must have shape \(n, 16\), got \(16,\)"),
         ({"valid": TRAIN[:0]}, ValueError, "valid"),
-        ({"module": torch.nn.Linear(2, 2)}, TypeError, "module must be an ancestral.nn module, got Linear"),
+        ({"module": torch.nn.Linear(2, 2)}, TypeError, "module is a Linear; wanted a module of ancestral.nn"),
         ({"epochs": 0}, ValueError, "epochs must be >= 1"),
         ({"epochs": 2.0}, TypeError, "epochs"),
         ({"batch_size": 0}, ValueError, "batch_size"),
@@ -459,6 +521,12 @@ def test_frozen_parameters_stay():
         ({"lr": math.inf}, ValueError, "lr"),
         ({"weight_decay": -1}, ValueError, "weight_decay"),
         ({"patience": 0}, ValueError, "patience"),
+        ({"average": 0}, ValueError, "average must be between 0 and 1, such as 0.999, got 0"),
+        ({"average": 1.0}, ValueError, "average must be between 0 and 1"),
+        ({"average": math.nan}, ValueError, "average"),
+        ({"average": True}, TypeError, "average"),
+        ({"checkpoint": 3}, TypeError, r"checkpoint is 3 \(int\); wanted a path"),
+        ({"lr": 10**400}, ValueError, "lr must be finite"),
         ({"rng": -1}, ValueError, "rng"),
         ({"rng": 2**64}, ValueError, "rng"),
         ({"rng": "seed"}, TypeError, "rng"),

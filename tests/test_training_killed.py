@@ -18,7 +18,7 @@ pytest.importorskip("torch")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forks of a process that has imported torch")
 
 
-@pytest.mark.parametrize("kind", ["FVSBN", "NADE"])
+@pytest.mark.parametrize("kind", ["FVSBN", "NADE", "NADE, averaged"])
 def test_kill_9_at_random_moments(kind: str, run_python: Callable[..., str], tmp_path: Path) -> None:
     """Until it ends by itself. The checkpoint is readable after each kill and never goes back."""
     run_python(f"import killed, pathlib; killed.at_random({kind!r}, pathlib.Path({str(tmp_path)!r}))", timeout=300)

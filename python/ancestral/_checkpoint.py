@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,9 @@ def read(file: Path, identity: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def fingerprint(x: Tensor | None) -> str | None:
-    """Shape and SHA-256 of the values."""
-    if x is None:
-        return None
-    return f"{tuple(x.shape)} {hashlib.sha256(x.cpu().numpy().data).hexdigest()[:16]}"
+def fingerprint(shape: Sequence[int], parts: Iterable[Tensor]) -> str:
+    """Shape and SHA-256 of the values, whose parts come in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.cpu().numpy().data)
+    return f"{tuple(shape)} {digest.hexdigest()[:16]}"

@@ -18,9 +18,10 @@ class History:
     epochs : list of int
         1, 2, ...
     train_nll : list of float
-        Mean NLL in nats per example, taken while the weights were changing.
+        Mean NLL in nats per example, taken while the weights were changing; weighted, if the examples are.
     valid_nll : list of float
-        Mean NLL in nats per example at the end of the epoch; empty without validation data.
+        Mean NLL in nats per example at the end of the epoch, of the averaged weights if `average` was given; empty
+        without validation data.
     lr : list of float
         Learning rate at the end of the epoch.
     seconds : list of float
