@@ -106,8 +106,22 @@ def large(request: pytest.FixtureRequest) -> Case:
 
 @pytest.fixture(scope="session")
 def digits() -> Case:
-    """A PixelCNN of the size used on MNIST: a thousand of its samples take long enough to be interrupted."""
+    """A PixelCNN of the size used on MNIST."""
     return build_case("PixelCNN", oracle.pixelcnn_config((1, 28, 28), 2, 32, 4, 32))
+
+
+def endless_case() -> Case:
+    """A model so large that a call for `long_calls.ENDLESS` samples does not end while a test runs."""
+    import ancestral
+
+    kind, config, tensors, _ = build_case("PixelCNN", oracle.pixelcnn_config((1, 4, 4), 2, 64, 8, 64))
+    config["event_shape"] = [1, 28, 28]  # the same weights, which the oracle scales sooner on small events
+    return Case(kind, config, tensors, ancestral.Model.from_tensors(kind, config, tensors))
+
+
+@pytest.fixture(scope="session")
+def endless() -> Case:
+    return endless_case()
 
 
 def script_environment(**env: str) -> dict[str, str]:
@@ -118,9 +132,12 @@ def script_environment(**env: str) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def run_python() -> Callable[..., str]:
-    """Run a script in a fresh interpreter that can import `oracle`; its stdout. Fails if the script does."""
+    """Run a script in a fresh interpreter that can import `oracle`; its stdout. Fails if the script does.
 
-    def run(script: str, *, timeout: float = 60, **env: str) -> str:
+    The time limit is only there for a script that hangs: a machine may be slow, or busy.
+    """
+
+    def run(script: str, *, timeout: float = 500, **env: str) -> str:
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(script)],
             env=script_environment(**env),

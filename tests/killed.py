@@ -23,7 +23,10 @@ from ancestral.nn import FVSBN, NADE
 
 MODULES = {"FVSBN": lambda: FVSBN(16), "NADE": lambda: NADE(16, 8), "NADE, averaged": lambda: NADE(16, 8)}
 X = np.random.default_rng(0).integers(0, 2, (1000, 16), dtype=np.uint8)
+EPOCHS = 60
 KILLS = 8
+MOST_EVENTS = 2 * EPOCHS // KILLS - 2  # before a kill, so that the run does not end before the last one
+Event: TypeAlias = Callable[[], None]
 Result: TypeAlias = tuple[dict[str, bytes], History]
 
 torch.set_num_threads(1)
@@ -39,15 +42,25 @@ def train(kind: str, epochs: int, checkpoint: Path | None = None) -> Result:
 
 
 class Run:
-    """A run in a process of its own, which writes what `train` gives to `result`."""
+    """A run in a process of its own, which writes what `train` gives to `result`.
+
+    It may tell of events and wait for a permit after each: the functions that `prepare` is given.
+    """
 
     def __init__(
-        self, kind: str, epochs: int, checkpoint: Path | None, result: Path, prepare: Callable[[int], None]
+        self, kind: str, epochs: int, checkpoint: Path | None, result: Path, prepare: Callable[[Event], None]
     ) -> None:
-        self._events, write_end = os.pipe()
+        self._events, events = os.pipe()
+        permits, self._permits = os.pipe()
+
+        def event() -> None:
+            os.write(events, b".")
+            os.read(permits, 1)
+
         if (child := os.fork()) == 0:
             try:
-                prepare(write_end)
+                os.close(self._permits)  # it ends with the parent's end
+                prepare(event)
                 result.write_bytes(pickle.dumps(train(kind, epochs, checkpoint)))
             except BaseException:
                 import traceback
@@ -55,42 +68,46 @@ class Run:
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)
-        os.close(write_end)
+        os.close(events)
+        os.close(permits)
         self._child = child
 
-    def wait_for(self, events: int) -> bool:
-        """Whether so many have come before the run ended."""
-        return all(os.read(self._events, 1) for _ in range(events))
+    def let_through(self, events: int) -> None:
+        """Wait for so many; the run goes on to the next."""
+        for _ in range(events):
+            assert os.read(self._events, 1), "the run has ended"
+            os.write(self._permits, b".")
 
     def kill(self) -> None:
         os.kill(self._child, signal.SIGKILL)
 
     def killed(self) -> bool:
-        """Whether it was, or else ended well."""
-        os.close(self._events)
+        """Whether it was, or else ended well, without waiting for permits."""
+        os.close(self._permits)
         status = os.waitstatus_to_exitcode(os.waitpid(self._child, 0)[1])
+        os.close(self._events)
         assert status in (0, -signal.SIGKILL), status
         return status != 0
 
 
-def tell_of_writes(pipe: int) -> None:
+def tell_of_writes(event: Event) -> None:
     """An event now, and before and after each checkpoint is written."""
     write = _checkpoint.write
 
     def told(file: Path, state: dict[str, Any]) -> None:
-        os.write(pipe, b"<")
+        event()
         write(file, state)
-        os.write(pipe, b">")
+        event()
 
     _checkpoint.write = told
-    os.write(pipe, b".")
+    event()
 
 
-def die_at(step: int) -> Callable[[int], None]:
+def die_at(step: int) -> Callable[[Event], None]:
     """SIGKILL before the 1st, 2nd, ... step that changes what others see."""
     counted = crash.before(step, lambda: os.kill(os.getpid(), signal.SIGKILL))
 
-    def prepare(_: int) -> None:
+    def prepare(_: Event) -> None:
         replacing = _checkpoint.replacing
 
         @contextmanager
@@ -129,22 +146,21 @@ def epochs_done(run: Path) -> int:
 
 def at_random(kind: str, folder: Path) -> None:
     """Prints what was done when it was killed."""
-    expected = uninterrupted(kind, 60, folder)
+    expected = uninterrupted(kind, EPOCHS, folder)
     run, result, when = folder / "run", folder / "result", random.Random(kind)
     run.mkdir()
     done = [0]
-    while True:
-        child = Run(kind, 60, run / "run.pt", result, tell_of_writes)
-        if len(done) <= KILLS and child.wait_for(when.randint(1, 20)):
-            time.sleep(when.choice([0, when.uniform(0, 0.001), when.uniform(0, 0.02)]))
-            child.kill()
-        if not child.killed():
-            break
+    for _ in range(KILLS):
+        child = Run(kind, EPOCHS, run / "run.pt", result, tell_of_writes)
+        child.let_through(when.randint(1, MOST_EVENTS))
+        time.sleep(when.choice([0, when.uniform(0, 0.001), when.uniform(0, 0.02)]))  # or in the next event
+        child.kill()
+        assert child.killed()
         done.append(epochs_done(run))
+    assert not Run(kind, EPOCHS, run / "run.pt", result, tell_of_writes).killed()
     assert result_of(result) == expected
     assert done == sorted(done), done
     assert os.listdir(run) == ["run.pt"]
-    assert len(done) > KILLS // 2, "it was over before it could be killed"
     print(done)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import ancestral
+import long_calls
 import oracle
 from ancestral.operations import handle
 from conftest import SMALL, Case
@@ -158,23 +159,35 @@ def test_a_generator_advances_once(binary: Case) -> None:
     assert first == binary.model.entropy(100, rng=np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("rows", [100, 10_000])
-@pytest.mark.parametrize("call", ["entropy", "kl_divergence"])
-def test_progress_goes_over_all_batches(call: str, rows: int, digits: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also batches that are over before the core reports anything."""
-    model = digits.model
-    monkeypatch.setattr(handle, "_BATCH_VALUES", rows * model.n_dims)
+def heard_of(call: str, model: ancestral.Model, n: int) -> list[int]:
+    """What `progress` is told."""
     heard: list[tuple[int, int]] = []
     keywords: dict[str, Any] = {"rng": 0, "progress": lambda *pair: heard.append(pair)}
     if call == "entropy":
-        model.entropy(1050, **keywords)
+        model.entropy(n, **keywords)
     else:
-        ancestral.kl_divergence(model, model, 1050, **keywords)
+        ancestral.kl_divergence(model, model, n, **keywords)
     done = [d for d, _ in heard]
-    assert {total for _, total in heard} == {1050}
+    assert {total for _, total in heard} == {n}
     assert done == sorted(done)
-    assert any(100 <= d < 1000 for d in done)
-    assert done[-1] == 1050
+    assert done[-1] == n
+    return done
+
+
+@pytest.mark.parametrize("call", ["entropy", "kl_divergence"])
+def test_progress_goes_over_all_batches(call: str, digits: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also batches that are over before the core reports anything."""
+    monkeypatch.setattr(handle, "_BATCH_VALUES", 100 * digits.model.n_dims)
+    assert {*range(100, 1050, 100), 1050} <= set(heard_of(call, digits.model, 1050))
+
+
+@pytest.mark.parametrize("call", ["entropy", "kl_divergence"])
+def test_progress_comes_within_a_batch(call: str, digits: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handle, "_BATCH_VALUES", 2**62)
+    monkeypatch.setattr(handle, "_BATCH_SAMPLES", 2**62)
+    for n in long_calls.growing(1000):
+        if any(0 < done < n for done in heard_of(call, digits.model, n)):
+            break
 
 
 # --- arguments ---------------------------------------------------------------------------------------------

@@ -169,7 +169,7 @@ for name, call in calls.items():
 
 
 def test_a_hundred_thousand_small_calls_leave_nothing_behind(run_python: Callable[..., str]) -> None:
-    assert int(run_python(STATUS + SMALL_CALLS, timeout=300)) < 2**20  # 11 bytes a call
+    assert int(run_python(STATUS + SMALL_CALLS)) < 2**20  # 11 bytes a call
 
 
 @pytest.mark.parametrize("n", [1_000, 100_000])
@@ -177,7 +177,7 @@ def test_beside_its_output_a_call_takes_a_block_a_thread(n: int, run_python: Cal
     """Whatever n: the bound is the same for a hundred times the samples."""
     # What is freed goes back to the system at once, or it would hide what the next call takes.
     malloc = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
-    beside = [int(line) for line in run_python(STATUS + PEAK, N=str(n), timeout=300, **malloc).splitlines()]
+    beside = [int(line) for line in run_python(STATUS + PEAK, N=str(n), **malloc).splitlines()]
     assert len(beside) == 23
     assert max(beside) < 2 * 2**20, beside
     assert min(beside) > -(2**20), "freed memory was reused: the peaks mean nothing"
@@ -187,7 +187,7 @@ def test_beside_its_output_a_call_takes_a_block_a_thread(n: int, run_python: Cal
 def test_no_operation_grows_with_n(n: int, tmp_path: Path, run_python: Callable[..., str]) -> None:
     """But for what the documentation says: less than ten bytes a row beside the output."""
     malloc = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
-    printed = run_python(STATUS + OPERATIONS, N=str(n), FOLDER=str(tmp_path), timeout=300, **malloc)
+    printed = run_python(STATUS + OPERATIONS, N=str(n), FOLDER=str(tmp_path), **malloc)
     beside = {name: int(number) for number, name in (line.split(maxsplit=1) for line in printed.splitlines())}
     assert len(beside) == 23
     assert max(beside.values()) < 2**20, beside

@@ -114,7 +114,7 @@ def test_kill_9(format: str, tmp_path: Path) -> None:
             lines.append(process.stdout.readline())
             if lines[-1]:
                 process.stdin.write(b"\n")  # it may go on
-        time.sleep(when.uniform(0, 0.01))
+        time.sleep(when.uniform(0, 0.01))  # it gets no further than one batch
         process.kill()
         kills += process.wait() == -signal.SIGKILL
         process.stdin.close()
