@@ -61,14 +61,15 @@ def log_prob(z: Tensor, core: Core, weights: Sequence[Tensor]) -> Tensor:
 
 
 class _LogProb(torch.autograd.Function):
-    """Keeps the weights, p(z_i = 1 | z_<i) and, of NADE, the last hidden units: memory O(n (n_dims + n_hidden)) between
+    """Keeps the weights, the bits, p(z_i = 1 | z_<i) and, of NADE, the last hidden units: memory O(n (n_dims + n_hidden)) between
     the passes, some megabytes within them."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, core: Core, *weights: Tensor) -> Tensor:
         ctx.core, ctx.weights = core, [np.ascontiguousarray(weight.detach().numpy()) for weight in weights]
         ctx.save_for_backward(*weights)
-        ctx.bits = np.ascontiguousarray(z.detach().to(torch.uint8).numpy())
+        # A copy: a buffer of batches may hold the next one by the time of the backward pass.
+        ctx.bits = np.array(z.detach().to(torch.uint8).numpy(), order="C")
         log_prob, ctx.scored = core.score(ctx.weights, ctx.bits, _core_threads())
         return torch.from_numpy(log_prob.astype(np.float32))
 
