@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ancestral.nn import _core_step
-from ancestral.nn._base import Autoregressive, as_events, as_order, as_size
+from ancestral.nn._base import Autoregressive, as_order, as_size
+from ancestral.nn._events import as_events
+from ancestral.nn._transforms import is_differentiated
 
 
 class OrderedBits(Autoregressive):
@@ -50,10 +52,13 @@ class OrderedBits(Autoregressive):
         if weights is None:
             return super().log_prob(x)
         # The core looks at every value, in less time than torch takes to begin.
-        plain = type(x) is Tensor and x.dtype is torch.uint8 and x.is_cpu and x.shape[1:] == self.event_shape
-        z = x if plain else as_events(x, self.event_shape, self.n_classes, "x").cpu()
+        if not (type(x) is Tensor and x.dtype is torch.uint8 and x.is_cpu and x.shape[1:] == self.event_shape):
+            x = as_events(x, self.event_shape, self.n_classes, "x")
+            if is_differentiated(x):
+                return self._log_prob_in_torch(self._as_weights(x))
+            x = x.cpu()
         try:
-            return _core_step.log_prob(z if self._steps is None else z[:, self._steps], self._CORE, weights)
+            return _core_step.log_prob(x if self._steps is None else x[:, self._steps], self._CORE, weights)
         except ValueError as error:
             refused = error
         as_events(x, self.event_shape, self.n_classes, "x")  # says which value it is, and where

@@ -31,7 +31,7 @@ class FVSBN(OrderedBits):
     backend : {"auto", "torch"}
         "auto" computes `log_prob` and its gradient in the Rust core where the weights are float32 on the CPU, and
         in PyTorch elsewhere; "torch" always in PyTorch. Both give the same numbers up to rounding; only PyTorch has
-        gradients of gradients.
+        gradients of gradients (`create_graph=True`) and derivatives in x, which "auto" leaves to it.
 
     Raises
     ------
