@@ -20,7 +20,7 @@ from ancestral.nn._transforms import is_differentiated
 class Autoregressive(nn.Module, ABC):
     """A distribution p(x) = prod_i p(x_i | x_<i) over discrete x of shape `event_shape`.
 
-    A subclass names its `kind` and `default_lr` and defines `config`, `tensors` and `_logits`.
+    A subclass names its `kind` and `default_lr` and defines `config`, `tensors`, `_logits` and `_like`.
 
     Attributes
     ----------
@@ -147,6 +147,10 @@ class Autoregressive(nn.Module, ABC):
     ) -> Tensor:
         """Draw n samples in Rust: `Model.sample` of the present weights, which see for the keywords.
 
+        `torch.manual_seed` does not govern it: sample i depends on the weights, the seed `rng` and i alone, so that it
+        is the same on any device and for any number of threads. `rng=0` gives the same draws always;
+        `rng=int(torch.randint(2**63 - 1, ()))` takes the seed from torch's generator.
+
         Returns
         -------
         Tensor, uint8, shape (n, *event_shape)
@@ -155,9 +159,9 @@ class Autoregressive(nn.Module, ABC):
         drawn = self.model().sample(n, rng=rng, start=start, threads=threads, progress=progress, out=out)
         return torch.from_numpy(drawn).to(self._like().device)
 
+    @abstractmethod
     def _like(self) -> Tensor:
-        like: Tensor = next(self.parameters())
-        return like
+        """A weight, of the dtype and device of all. Not of `parameters()`: DataParallel's replicas have none there."""
 
     def _checked(self, x: Any) -> Tensor:
         """X as a tensor of the parameters' dtype and device, or an error that names x."""

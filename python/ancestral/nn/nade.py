@@ -75,6 +75,7 @@ class NADE(OrderedBits):
 
     kind: ClassVar[str] = "NADE"
     _CORE: ClassVar[Core] = Core(_core.nade_score, _core.nade_gradient)
+    _WEIGHTS: ClassVar[tuple[str, ...]] = ("W", "c", "V", "b")
     default_lr: ClassVar[float] = 2e-2
 
     def __init__(self, n_dims: int, n_hidden: int, order: Any = None, *, backend: str = "auto") -> None:
@@ -91,13 +92,10 @@ class NADE(OrderedBits):
         return {"n_dims": self.n_dims, "n_hidden": self.n_hidden, "order": order}
 
     def tensors(self) -> dict[str, Tensor]:
-        return {"W": exported(self.W), "c": exported(self.c), "V": exported(self.V), "b": exported(self.b)}
+        return dict(zip(self._WEIGHTS, map(exported, self._weights()), strict=True))
 
     def extra_repr(self) -> str:
         return f"{self.n_dims}, n_hidden={self.n_hidden}" + ("" if self.order is None else ", order=...")
-
-    def _weights(self) -> tuple[Tensor, ...]:
-        return self.W, self.c, self.V, self.b
 
     def _step_logits(self, z: Tensor) -> Tensor:
         z, W, c, V, b = map(at_least_float32, (z, *self._weights()))
