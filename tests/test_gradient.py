@@ -229,6 +229,57 @@ def test_weights_that_change_between_the_passes(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+@pytest.mark.parametrize("order", [None, [2, 0, 1, 5, 4, 3]])
+@pytest.mark.parametrize("form", ["uint8", "strided", "numpy", "out"])
+def test_a_buffer_of_batches_that_is_filled_again_between_the_passes(kind, backend, order, form):
+    """The gradient is that of the batch whose likelihood was taken."""
+    module = build(kind, 6, order=order, backend=backend)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.normal_(generator=torch.Generator().manual_seed(0))
+    x = rows(4, 6).to(torch.uint8)
+    _, want = gradients(module, x.clone())
+    array = x.numpy().copy()
+    buffer = {
+        "uint8": x.clone(),
+        "strided": x.repeat_interleave(2, 0)[::2],
+        "numpy": torch.from_numpy(array),
+        "out": torch.from_numpy(array),
+    }[form]
+    module.zero_grad()
+    loss = (module.log_prob(buffer) * factors(4).float()).sum()
+    if form == "numpy":
+        array[:] = 1 - array
+    elif form == "out":
+        module.sample(4, rng=1, out=array)
+    else:
+        buffer.zero_()
+    assert not torch.equal(buffer, x)
+    loss.backward()
+    for name, p in module.named_parameters():
+        assert torch.equal(p.grad, want[name]), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_a_buffer_of_floats_that_is_filled_again(kind, backend):
+    """As in torch: the right gradient, or its error where it kept the buffer itself."""
+    module = build(kind, 6, backend=backend)
+    x = rows(4, 6).float()
+    _, want = gradients(module, x.clone())
+    module.zero_grad()
+    loss = (module.log_prob(x) * factors(4).float()).sum()
+    x.zero_()
+    if backend == "torch":
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
+    else:
+        loss.backward()
+        assert all(torch.equal(p.grad, want[name]) for name, p in module.named_parameters())
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_double_backward_is_refused(kind):
     module, _ = pair(kind, 10)
     log_prob = module.log_prob(rows(3, 10)).sum()

@@ -13,12 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ancestral.model import Model
+from ancestral.nn._events import as_events as as_events
+from ancestral.nn._transforms import is_differentiated
 
 
 class Autoregressive(nn.Module, ABC):
     """A distribution p(x) = prod_i p(x_i | x_<i) over discrete x of shape `event_shape`.
 
-    A subclass names its `kind` and `default_lr` and defines `config`, `tensors` and `_logits`.
+    A subclass names its `kind` and `default_lr` and defines `config`, `tensors`, `_logits` and `_like`.
 
     Attributes
     ----------
@@ -66,7 +68,7 @@ class Autoregressive(nn.Module, ABC):
         Returns
         -------
         Tensor
-            Bernoulli: shape (n, *event_shape), the logit of x_i = 1.
+            Of the parameters' dtype and device. Bernoulli: shape (n, *event_shape), the logit of x_i = 1.
             Categorical: shape (n, *event_shape, n_classes), to be normalised by a softmax.
 
         Raises
@@ -74,10 +76,13 @@ class Autoregressive(nn.Module, ABC):
         TypeError, ValueError
             As `log_prob`.
         """
-        return self._logits(self._checked(x))
+        x = self._checked(x)
+        return self._logits(x).to(x.dtype)
 
     def log_prob(self, x: Any) -> Tensor:
         """Log-probability in nats, differentiable in the parameters.
+
+        With two classes it is differentiable in x as well, as the formula's extension to real x.
 
         Parameters
         ----------
@@ -87,23 +92,30 @@ class Autoregressive(nn.Module, ABC):
         Returns
         -------
         Tensor, shape (n,)
-            Of the parameters' dtype and device.
+            Of the parameters' dtype and device, under autocast too; summed in float32 at least.
 
         Raises
         ------
         TypeError
             If x is not of a real dtype.
         ValueError
-            If x has another shape or a value outside the support.
+            If x has another shape or a value outside the support, or requires grad and has more than two classes.
         """
-        x = self._checked(x)
-        logits = self._logits(x)
+        return self._log_prob_in_torch(self._checked(x))
+
+    def _log_prob_in_torch(self, x: Tensor) -> Tensor:
+        """`log_prob` of an x that has been checked and has the parameters' dtype and device."""
+        if self.n_classes > 2 and is_differentiated(x):
+            raise ValueError(
+                "x requires grad, but the log-probability of more than two classes is no function of real x; "
+                "pass x.detach()"
+            )
+        logits = at_least_float32(self._logits(x))
         if self.n_classes == 2:
             terms = F.logsigmoid((2 * x - 1) * logits)
         else:
             terms = logits.log_softmax(-1).gather(-1, x.long().unsqueeze(-1))
-        total: Tensor = terms.flatten(1).sum(1)
-        return total
+        return terms.flatten(1).sum(1).to(x.dtype)
 
     def _in_core(self) -> bool:
         """Whether `log_prob` and its gradient run in the Rust core."""
@@ -135,6 +147,10 @@ class Autoregressive(nn.Module, ABC):
     ) -> Tensor:
         """Draw n samples in Rust: `Model.sample` of the present weights, which see for the keywords.
 
+        `torch.manual_seed` does not govern it: sample i depends on the weights, the seed `rng` and i alone, so that it
+        is the same on any device and for any number of threads. `rng=0` gives the same draws always;
+        `rng=int(torch.randint(2**63 - 1, ()))` takes the seed from torch's generator.
+
         Returns
         -------
         Tensor, uint8, shape (n, *event_shape)
@@ -143,75 +159,24 @@ class Autoregressive(nn.Module, ABC):
         drawn = self.model().sample(n, rng=rng, start=start, threads=threads, progress=progress, out=out)
         return torch.from_numpy(drawn).to(self._like().device)
 
+    @abstractmethod
     def _like(self) -> Tensor:
-        like: Tensor = next(self.parameters())
-        return like
+        """A weight, of the dtype and device of all. Not of `parameters()`: DataParallel's replicas have none there."""
 
     def _checked(self, x: Any) -> Tensor:
         """X as a tensor of the parameters' dtype and device, or an error that names x."""
-        events, like = as_events(x, self.event_shape, self.n_classes, "x"), self._like()
-        return events.to(device=like.device, dtype=like.dtype)
+        return self._as_weights(as_events(x, self.event_shape, self.n_classes, "x"))
+
+    def _as_weights(self, events: Tensor) -> Tensor:
+        """Events of the parameters' dtype and device."""
+        like = self._like()
+        events = events.to(device=like.device, dtype=like.dtype)
+        # Autograd keeps no tensor that was made in inference mode.
+        return events.clone() if events.is_inference() and torch.is_grad_enabled() else events
 
     def __getstate__(self) -> dict[str, Any]:
         # Copies and pickles export again when they first sample.
         return {**self.__dict__, "_export": None}
-
-
-def as_events(x: Any, event_shape: tuple[int, ...], n_classes: int, name: str) -> Tensor:
-    """A tensor of (n, *event_shape) values in {0, ..., n_classes - 1}, or an error that names it."""
-    tensor = _as_real_tensor(x, name)
-    if tensor.ndim != 1 + len(event_shape) or tuple(tensor.shape[1:]) != event_shape:
-        dims = ", ".join(map(str, event_shape))
-        hint = ""
-        if tuple(tensor.shape) == event_shape:
-            hint = f"; try {name}.reshape(1, {dims})"
-        elif tensor.ndim > 0 and tensor.numel() == tensor.shape[0] * math.prod(event_shape):
-            hint = f"; try {name}.reshape(-1, {dims})"
-        raise ValueError(f"{name} must have shape (n, {dims}), got {tuple(tensor.shape)}{hint}")
-    _check_support(tensor, n_classes, name)
-    return tensor
-
-
-def _as_real_tensor(x: Any, name: str) -> Tensor:
-    """X as a tensor; a TypeError that names it unless its dtype is bool, integer or floating."""
-    if isinstance(x, Tensor):
-        tensor = x
-        if tensor.is_complex():
-            raise TypeError(f"{name} must be of a bool, integer or floating dtype, got {tensor.dtype}")
-    else:
-        try:
-            array = np.asarray(x)
-        except ValueError as error:
-            raise ValueError(f"{name} must be a tensor or array: {error}") from error
-        if array.dtype.kind not in "buif":
-            raise TypeError(f"{name} must be of a bool, integer or floating dtype, got {array.dtype}")
-        # A copy in the native byte order: torch takes no other, nor negative strides or read-only memory.
-        tensor = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
-    if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
-        return tensor.long()  # torch cannot compare unsigned ones
-    return tensor
-
-
-def _check_support(x: Tensor, n_classes: int, name: str) -> None:
-    """A ValueError that names x, its first value outside {0, ..., n_classes - 1} and where it is."""
-    if x.dtype == torch.bool or x.numel() == 0:
-        return
-    if not x.is_floating_point():
-        least, most = map(int, x.aminmax())
-        if least >= 0 and most < n_classes:
-            return
-    if n_classes == 2:
-        valid = (x == 0) | (x == 1)
-    else:
-        valid = (x >= 0) & (x <= n_classes - 1)
-        if x.is_floating_point():
-            valid &= x == x.floor()
-    if not valid.all():
-        where = tuple(int(i) for i in torch.nonzero(~valid)[0])
-        place = "[" + ", ".join(map(str, where)) + "]"
-        raise ValueError(
-            f"{name} must hold only the values 0 ... {n_classes - 1}, got {x[where].item()} at {name}{place}"
-        )
 
 
 def as_size(value: Any, name: str, at_least: int = 1, at_most: int | None = None) -> int:
@@ -239,8 +204,15 @@ def as_order(order: Any, n_dims: int) -> tuple[int, ...] | None:
     return None if steps == tuple(range(n_dims)) else steps
 
 
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """In float16 and bfloat16 a sum of hundreds of terms has an error of several nats."""
+    return tensor.float() if tensor.dtype.itemsize < 4 else tensor
+
+
 def exported(tensor: Tensor) -> Tensor:
     """A weight as the file holds it: detached, float32, contiguous, on the CPU."""
+    if tensor.is_meta:
+        raise ValueError("the module is on the meta device and has no weights yet; see torch.nn.Module.to_empty")
     return tensor.detach().to(device="cpu", dtype=torch.float32).contiguous()
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ancestral._core import Scored
+from ancestral.nn._transforms import in_transform
 
 
 class Core(NamedTuple):
@@ -23,9 +24,9 @@ class Core(NamedTuple):
 
 
 def takes(weights: Sequence[Tensor]) -> bool:
-    """Whether the core can run with these weights: plain float32 tensors on the CPU."""
+    """Whether the core can run with these weights: plain float32 tensors on the CPU, in no transform of torch.func."""
     plain = (Tensor, torch.nn.Parameter)
-    return all(type(w) in plain and w.is_cpu and w.dtype is torch.float32 for w in weights)
+    return not in_transform() and all(type(w) in plain and w.is_cpu and w.dtype is torch.float32 for w in weights)
 
 
 _threads: ContextVar[int | None] = ContextVar("threads", default=None)
@@ -61,14 +62,15 @@ def log_prob(z: Tensor, core: Core, weights: Sequence[Tensor]) -> Tensor:
 
 
 class _LogProb(torch.autograd.Function):
-    """Keeps the weights, p(z_i = 1 | z_<i) and, of NADE, the last hidden units: memory O(n (n_dims + n_hidden)) between
-    the passes, some megabytes within them."""
+    """Keeps the weights, the bits, p(z_i = 1 | z_<i) and, of NADE, the last hidden units: memory
+    O(n (n_dims + n_hidden)) between the passes, some megabytes within them."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, core: Core, *weights: Tensor) -> Tensor:
         ctx.core, ctx.weights = core, [np.ascontiguousarray(weight.detach().numpy()) for weight in weights]
         ctx.save_for_backward(*weights)
-        ctx.bits = np.ascontiguousarray(z.detach().to(torch.uint8).numpy())
+        # A copy: a buffer of batches may hold the next one by the time of the backward pass.
+        ctx.bits = np.array(z.detach().to(torch.uint8).numpy(), order="C")
         log_prob, ctx.scored = core.score(ctx.weights, ctx.bits, _core_threads())
         return torch.from_numpy(log_prob.astype(np.float32))
 
@@ -76,14 +78,17 @@ class _LogProb(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise NotImplementedError(
-                "the core has no gradients of gradients: create_graph=True is not supported "
-                '(FVSBN has them with backend="torch")'
+                'the core has no gradients of gradients: create_graph=True takes a module with backend="torch"'
             )
         _ = ctx.saved_tensors  # raises if a weight has been changed in place
         scale = np.ascontiguousarray(grad.detach().numpy())
         gradients = [np.empty(weight.shape, np.float32) for weight in ctx.weights]
         ctx.core.gradient(ctx.weights, ctx.bits, ctx.scored, scale, gradients, _core_threads())
         return None, None, *map(torch.from_numpy, gradients)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        raise NotImplementedError('the core has no forward-mode derivatives; use torch.func.jvp or backend="torch"')
 
 
 _outside_the_graph = torch.compiler.disable(_LogProb.apply)  # type: ignore[no-untyped-call]

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ancestral.nn import _core_step
-from ancestral.nn._base import Autoregressive, as_events, as_order, as_size
+from ancestral.nn._base import Autoregressive, as_order, as_size
+from ancestral.nn._events import as_events
+from ancestral.nn._reparametrized import reparametrize
+from ancestral.nn._transforms import is_differentiated
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class OrderedBits(Autoregressive):
     """A model of x in {0, 1}^n_dims whose parameters are indexed by step: z = x[:, order]."""
 
     _CORE: ClassVar[_core_step.Core]
-    _steps: Tensor | None
-    _places: Tensor | None
+    _WEIGHTS: ClassVar[tuple[str, ...]]
+    """Names of the parameters as the core's functions take them."""
+
+    steps: Tensor | None
+    """`order` as a buffer, None for the natural one: a part of the state, since the weights are indexed by step."""
 
     def __init__(self, n_dims: int, order: Any, backend: str) -> None:
         super().__init__((as_size(n_dims, "n_dims"),))
@@ -25,17 +35,20 @@ class OrderedBits(Autoregressive):
             raise ValueError(f'backend must be "auto" or "torch", got {backend!r}')
         self.backend = backend
         self.order = as_order(order, self.n_dims)
-        steps = None if self.order is None else torch.tensor(self.order)
-        self.register_buffer("_steps", steps, persistent=False)
-        self.register_buffer("_places", None if steps is None else steps.argsort(), persistent=False)
+        self.register_buffer("steps", None if self.order is None else torch.tensor(self.order))
 
     @abstractmethod
     def _step_logits(self, z: Tensor) -> Tensor:
         """Logits (n, n_dims) of the steps, given the bits in the order of the steps."""
 
-    @abstractmethod
     def _weights(self) -> tuple[Tensor, ...]:
-        """The parameters as the core's functions take them."""
+        if self._forward_pre_hooks:  # which run before `forward` only
+            reparametrize(self)
+        return tuple([getattr(self, name) for name in self._WEIGHTS])
+
+    def _like(self) -> Tensor:
+        like: Tensor = getattr(self, self._WEIGHTS[-1])
+        return like
 
     def _core_weights(self) -> tuple[Tensor, ...] | None:
         """The parameters, if the core can run with them and is to."""
@@ -50,10 +63,13 @@ class OrderedBits(Autoregressive):
         if weights is None:
             return super().log_prob(x)
         # The core looks at every value, in less time than torch takes to begin.
-        plain = type(x) is Tensor and x.dtype is torch.uint8 and x.is_cpu and x.shape[1:] == self.event_shape
-        z = x if plain else as_events(x, self.event_shape, self.n_classes, "x").cpu()
+        if not (type(x) is Tensor and x.dtype is torch.uint8 and x.is_cpu and x.shape[1:] == self.event_shape):
+            x = as_events(x, self.event_shape, self.n_classes, "x")
+            if is_differentiated(x):
+                return self._log_prob_in_torch(self._as_weights(x))
+            x = x.cpu()
         try:
-            return _core_step.log_prob(z if self._steps is None else z[:, self._steps], self._CORE, weights)
+            return _core_step.log_prob(x if self.steps is None else x[:, self.steps], self._CORE, weights)
         except ValueError as error:
             refused = error
         as_events(x, self.event_shape, self.n_classes, "x")  # says which value it is, and where
@@ -62,6 +78,38 @@ class OrderedBits(Autoregressive):
     log_prob.__doc__ = Autoregressive.log_prob.__doc__
 
     def _logits(self, x: Tensor) -> Tensor:
-        if self._steps is None or self._places is None:
+        if self.steps is None:
             return self._step_logits(x)
-        return self._step_logits(x[:, self._steps])[:, self._places]
+        return self._step_logits(x[:, self.steps])[:, self.steps.argsort()]
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.steps is not None:  # after `to_empty` it has no values
+            self.steps = torch.tensor(self.order, device=self.steps.device)
+        return self
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        steps = state_dict.get(prefix + "steps")
+        if steps is None and self.order is not None:
+            error_msgs.append(
+                f"the state has the natural order, the module another one: {prefix}steps is missing. Build the module "
+                "without order; or, if the weights are of its order, add its `steps` to the state."
+            )
+        elif isinstance(steps, Tensor) and not steps.is_meta and tuple(steps.tolist()) != self.order:
+            error_msgs.append(
+                f"the state has another order than the module: {prefix}steps differs. Build the module with "
+                f'order=state_dict["{prefix}steps"].tolist().'
+            )
+        else:
+            super()._load_from_state_dict(
+                state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+            )

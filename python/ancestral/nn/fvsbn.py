@@ -31,7 +31,7 @@ class FVSBN(OrderedBits):
     backend : {"auto", "torch"}
         "auto" computes `log_prob` and its gradient in the Rust core where the weights are float32 on the CPU, and
         in PyTorch elsewhere; "torch" always in PyTorch. Both give the same numbers up to rounding; only PyTorch has
-        gradients of gradients.
+        gradients of gradients (`create_graph=True`) and derivatives in x, which "auto" leaves to it.
 
     Raises
     ------
@@ -61,6 +61,7 @@ class FVSBN(OrderedBits):
 
     kind: ClassVar[str] = "FVSBN"
     _CORE: ClassVar[Core] = Core(_core.fvsbn_score, _core.fvsbn_gradient)
+    _WEIGHTS: ClassVar[tuple[str, ...]] = ("weight", "bias")
     default_lr: ClassVar[float] = 3e-2
 
     def __init__(self, n_dims: int, order: Any = None, *, backend: str = "auto") -> None:
@@ -73,13 +74,12 @@ class FVSBN(OrderedBits):
         return {"n_dims": self.n_dims, "order": None if self.order is None else list(self.order)}
 
     def tensors(self) -> dict[str, Tensor]:
-        return {"weight": exported(self.weight.tril(-1)), "bias": exported(self.bias)}
+        weight, bias = self._weights()
+        return {"weight": exported(weight.tril(-1)), "bias": exported(bias)}
 
     def extra_repr(self) -> str:
         return f"{self.n_dims}" + ("" if self.order is None else ", order=...")
 
-    def _weights(self) -> tuple[Tensor, ...]:
-        return self.weight, self.bias
-
     def _step_logits(self, z: Tensor) -> Tensor:
-        return torch.addmm(self.bias, z, self.weight.tril(-1).T)
+        weight, bias = self._weights()
+        return torch.addmm(bias, z, weight.tril(-1).T)

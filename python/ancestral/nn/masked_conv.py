@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ancestral.nn._base import as_size
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class MaskedConv2d(nn.Conv2d):
@@ -60,7 +66,28 @@ class MaskedConv2d(nn.Conv2d):
         if mask not in ("A", "B"):
             raise ValueError(f'mask must be "A" or "B", got {mask!r}')
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
-        self.register_buffer("mask", _mask(self.weight, mask, groups), persistent=False)
+        self._masked = mask, groups
+        self.register_buffer("mask", None, persistent=False)
+        self._set_mask()
+        self.register_load_state_dict_post_hook(MaskedConv2d._set_mask)  # type: ignore[no-untyped-call]
+
+    def _set_mask(self, *_: Any) -> None:
+        n_out, n_in, size = self.out_channels, self.in_channels, self.kernel_size[0]
+        kind, groups = self._masked
+        like = next(self.parameters())  # not the weight, which a hook may compute
+        group_in = torch.arange(n_in, device=like.device) * groups // n_in
+        group_out = torch.arange(n_out, device=like.device)[:, None] * groups // n_out
+        centre = size // 2
+        mask = like.new_zeros(n_out, n_in, size, size)
+        mask[:, :, :centre] = 1
+        mask[:, :, centre, :centre] = 1
+        mask[:, :, centre, centre] = (group_in < group_out if kind == "A" else group_in <= group_out).to(mask.dtype)
+        self.mask = mask
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._set_mask()  # after `to_empty` it has no values
+        return self
 
     def masked_weight(self) -> Tensor:
         """The kernel as it acts: zero where masked, whatever the parameter holds there."""
@@ -68,15 +95,3 @@ class MaskedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.masked_weight(), self.bias, padding=self.padding)
-
-
-def _mask(weight: Tensor, kind: str, groups: int) -> Tensor:
-    n_out, n_in, size, _ = weight.shape
-    group_in = torch.arange(n_in) * groups // n_in
-    group_out = torch.arange(n_out)[:, None] * groups // n_out
-    centre = size // 2
-    mask = torch.zeros(n_out, n_in, size, size)
-    mask[:, :, :centre] = 1
-    mask[:, :, centre, :centre] = 1
-    mask[:, :, centre, centre] = (group_in < group_out if kind == "A" else group_in <= group_out).float()
-    return mask

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from ancestral import _core
-from ancestral.nn._base import as_size, exported
+from ancestral.nn._base import as_size, at_least_float32, exported
 from ancestral.nn._core_step import Core
 from ancestral.nn._ordered import OrderedBits
+from ancestral.nn._transforms import has_tangent, in_transform
 
 # Steps computed at once. Within a chunk the work grows with its length, around it with the number of
 # chunks. On a CPU, with 784 dimensions and 500 hidden units, 4 to 16 are equally fast, 32 is slower.
@@ -38,7 +40,8 @@ class NADE(OrderedBits):
         A permutation: the dimension visited at each step. Default: 0, 1, 2, ...
     backend : {"auto", "torch"}
         "auto" computes `log_prob` and its gradient in the Rust core where the weights are float32 on the CPU, and
-        in PyTorch elsewhere; "torch" always in PyTorch. Both give the same numbers up to rounding.
+        in PyTorch elsewhere; "torch" always in PyTorch. Both give the same numbers up to rounding; only PyTorch has
+        gradients of gradients (`create_graph=True`) and derivatives in x, which "auto" leaves to it.
 
     Raises
     ------
@@ -48,7 +51,8 @@ class NADE(OrderedBits):
     Notes
     -----
     Memory of a training step is O(batch (n_dims + n_hidden)): the hidden units are computed a few steps
-    at a time, and again in the backward pass. Gradients of gradients are therefore not available.
+    at a time, and again in the backward pass. Gradients of gradients, and torch.func's transforms, keep them
+    all: O(batch n_dims n_hidden).
 
     In the core a step runs on `torch.get_num_threads()` threads. Its gradients are the same bits for any number of
     threads. In a loop of your own, `OMP_WAIT_POLICY=passive` in the environment keeps torch's threads from spinning
@@ -71,6 +75,7 @@ class NADE(OrderedBits):
 
     kind: ClassVar[str] = "NADE"
     _CORE: ClassVar[Core] = Core(_core.nade_score, _core.nade_gradient)
+    _WEIGHTS: ClassVar[tuple[str, ...]] = ("W", "c", "V", "b")
     default_lr: ClassVar[float] = 2e-2
 
     def __init__(self, n_dims: int, n_hidden: int, order: Any = None, *, backend: str = "auto") -> None:
@@ -87,22 +92,36 @@ class NADE(OrderedBits):
         return {"n_dims": self.n_dims, "n_hidden": self.n_hidden, "order": order}
 
     def tensors(self) -> dict[str, Tensor]:
-        return {name: exported(parameter) for name, parameter in self.named_parameters()}
+        return dict(zip(self._WEIGHTS, map(exported, self._weights()), strict=True))
 
     def extra_repr(self) -> str:
         return f"{self.n_dims}, n_hidden={self.n_hidden}" + ("" if self.order is None else ", order=...")
 
-    def _weights(self) -> tuple[Tensor, ...]:
-        return self.W, self.c, self.V, self.b
-
     def _step_logits(self, z: Tensor) -> Tensor:
-        logits: Tensor = _ChunkedLogits.apply(z, self.W, self.c, self.V, CHUNK)
-        return logits + self.b
+        z, W, c, V, b = map(at_least_float32, (z, *self._weights()))
+        with _full_precision(z.device):
+            if in_transform() or any(map(has_tangent, (z, W, c, V))):
+                return _logits_at_once(z, W, c, V) + b
+            logits: Tensor = _ChunkedLogits.apply(z, W, c, V, CHUNK)
+            return logits + b
 
 
 def _uniform(rows: int, columns: int) -> Tensor:
     bound = columns**-0.5
     return torch.empty(rows, columns).uniform_(-bound, bound)
+
+
+def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Without autocast: what the chunks take off a sum must be what was added, in both passes."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+def _logits_at_once(z: Tensor, W: Tensor, c: Tensor, V: Tensor) -> Tensor:
+    """What `_ChunkedLogits` gives, in operations that torch can differentiate and transform any number of times."""
+    before = F.pad((z.unsqueeze(2) * W)[:, :-1].cumsum(1), (0, 0, 1, 0))
+    return (torch.sigmoid(c + before) * V).sum(2)
 
 
 class _ChunkedLogits(torch.autograd.Function):
@@ -122,36 +141,54 @@ class _ChunkedLogits(torch.autograd.Function):
             _, h = _hidden(a, z[:, part], W[part])
             logits[:, part] = torch.bmm(h, V[part].unsqueeze(2)).squeeze(2).T
             a = a + z[:, part] @ W[part]
-        ctx.save_for_backward(z, W, V, a)
+        ctx.save_for_backward(z, W, c, V, a)
         ctx.chunk = chunk
         return logits
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        z, W, V, a = ctx.saved_tensors
-        grad_W, grad_V = torch.empty_like(W), torch.empty_like(V)
-        # Of the activations at the start of the chunk, from all steps behind it.
-        grad_a = torch.zeros_like(a)
-        starts = range(0, z.shape[1], ctx.chunk)
-        for start in reversed(starts):
-            part = slice(start, start + ctx.chunk)
-            a = a - z[:, part] @ W[part]
-            before, h = _hidden(a, z[:, part], W[part])
-            g = grad[:, part].T.contiguous()  # (steps, n)
-            grad_V[part] = torch.bmm(g.unsqueeze(1), h).squeeze(1)
-            grad_h = g.unsqueeze(2) * V[part].unsqueeze(1)
-            grad_pre = torch.ops.aten.sigmoid_backward(grad_h, h)
-            # z_j reaches the later steps of its own chunk one by one, and those behind it by grad_a.
-            grad_W[part] = before.flatten(0, 1).T @ grad_pre.flatten(0, 1) + z[:, part].T @ grad_a
-            grad_a = grad_a + grad_pre.sum(0)
-        return None, grad_W, grad_a.sum(0), grad_V, None
+        z, W, c, V, a = ctx.saved_tensors
+        with _full_precision(z.device):
+            if not torch.is_grad_enabled():
+                return _chunked_gradient(z, W, V, a, grad, ctx.chunk, ctx.needs_input_grad[0])
+            # create_graph=True
+            inputs = [tensor for tensor in (z, W, c, V) if tensor.requires_grad]
+            gradients = iter(torch.autograd.grad(_logits_at_once(z, W, c, V), inputs, grad, create_graph=True))
+            return *(next(gradients) if tensor.requires_grad else None for tensor in (z, W, c, V)), None
+
+
+def _chunked_gradient(
+    z: Tensor, W: Tensor, V: Tensor, a: Tensor, grad: Tensor, chunk: int, in_z: bool
+) -> tuple[Tensor | None, ...]:
+    grad_z = torch.empty_like(z) if in_z else None
+    grad_W, grad_V = torch.empty_like(W), torch.empty_like(V)
+    # Of the activations at the start of the chunk, from all steps behind it.
+    grad_a = torch.zeros_like(a)
+    starts = range(0, z.shape[1], chunk)
+    for start in reversed(starts):
+        part = slice(start, start + chunk)
+        a = a - z[:, part] @ W[part]
+        before, h = _hidden(a, z[:, part], W[part])
+        g = grad[:, part].T.contiguous()  # (steps, n)
+        grad_V[part] = torch.bmm(g.unsqueeze(1), h).squeeze(1)
+        grad_h = g.unsqueeze(2) * V[part].unsqueeze(1)
+        grad_pre = torch.ops.aten.sigmoid_backward(grad_h, h)
+        # z_j reaches the later steps of its own chunk one by one, and those behind it by grad_a.
+        if grad_z is not None:
+            grad_z[:, part] = (_earlier(z[:, part]) * (grad_pre @ W[part].T)).sum(0) + grad_a @ W[part].T
+        grad_W[part] = before.flatten(0, 1).T @ grad_pre.flatten(0, 1) + z[:, part].T @ grad_a
+        grad_a = grad_a + grad_pre.sum(0)
+    return grad_z, grad_W, grad_a.sum(0), grad_V, None
+
+
+def _earlier(z: Tensor) -> Tensor:
+    """1 where step j is before step i of a chunk: (steps i, 1, steps j)."""
+    steps = z.shape[1]
+    return torch.ones(steps, steps, dtype=z.dtype, device=z.device).tril(-1).unsqueeze(1)
 
 
 def _hidden(a: Tensor, z: Tensor, W: Tensor) -> tuple[Tensor, Tensor]:
     """For each step of a chunk, the bits (steps, n, steps) of the chunk before it, zero from it on, and
     h (steps, n, n_hidden)."""
-    steps = z.shape[1]
-    mask = torch.ones(steps, steps, dtype=z.dtype, device=z.device).tril(-1)
-    before = mask.unsqueeze(1) * z
+    before = _earlier(z) * z
     return before, (before @ W).add_(a).sigmoid_()

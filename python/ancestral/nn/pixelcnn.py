@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ancestral.nn._base import Autoregressive, as_size, exported
+from ancestral.nn._reparametrized import reparametrize
+from ancestral.nn._transforms import in_transform
 from ancestral.nn.masked_conv import MaskedConv2d
 
 
@@ -103,6 +105,7 @@ class PixelCNN(Autoregressive):
         }
 
     def tensors(self) -> dict[str, Tensor]:
+        reparametrize(self)
         tensors = {}
         for name, layer in self.named_modules():
             if isinstance(layer, MaskedConv2d):
@@ -111,10 +114,14 @@ class PixelCNN(Autoregressive):
                 tensors[f"{name}.bias"] = exported(layer.bias)
         return tensors
 
+    def _like(self) -> Tensor:
+        return self.input.weight
+
     def _logits(self, x: Tensor) -> Tensor:
         a = self.input(x * self.input_scale + self.input_shift)
-        # With channels innermost the many 1x1 convolutions are plain matrix products.
-        a = a.contiguous(memory_format=torch.channels_last)
+        if not in_transform():  # which knows no layouts
+            # With channels innermost the many 1x1 convolutions are plain matrix products.
+            a = a.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             a = block(a)
         logits: Tensor = self.head_out(self.head_hidden(a.relu()).relu()).contiguous()
