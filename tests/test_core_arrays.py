@@ -40,7 +40,10 @@ def log_conditional(log_conditional: Array) -> None:
     IMAGES.model._inner.score(zeros(N, 1, 2, 3), 1, None, log_conditional=log_conditional, n_steps=2)
 
 
-def restrict(low: Array = zeros(N, D), high: Array | None = zeros(N, D) + np.uint8(1), **outputs: Array) -> None:
+X, ONES = zeros(N, D), zeros(N, D) + np.uint8(1)
+
+
+def restrict(low: Array = X, high: Array | None = ONES, **outputs: Array) -> None:
     weights, first = zeros(N, dtype=np.float64), zeros(N, dtype=np.uint64)
     NADE.model._inner.restrict(low, high, weights, 0, first, 1, 1, None, **outputs)
 
@@ -48,7 +51,7 @@ def restrict(low: Array = zeros(N, D), high: Array | None = zeros(N, D) + np.uin
 def nade_step(
     W: Array = NADE.tensors["W"],
     V: Array = NADE.tensors["V"],
-    x: Array = zeros(N, D),
+    x: Array = X,
     gradients: list[Array] | None = None,
 ) -> None:
     weights = [W, NADE.tensors["c"], V, NADE.tensors["b"]]
@@ -57,7 +60,7 @@ def nade_step(
         _core.nade_gradient(weights, x, scored, floats(N), gradients, 1)
 
 
-def fvsbn_step(weight: Array = FVSBN.tensors["weight"], x: Array = zeros(N, D), out: Array | None = None) -> None:
+def fvsbn_step(weight: Array = FVSBN.tensors["weight"], x: Array = X, out: Array | None = None) -> None:
     weights = [weight, FVSBN.tensors["bias"]]
     _, scored = _core.fvsbn_score(weights, x, 1)
     if out is not None:

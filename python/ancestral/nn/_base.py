@@ -20,7 +20,7 @@ from ancestral.nn._transforms import is_differentiated
 class Autoregressive(nn.Module, ABC):
     """A distribution p(x) = prod_i p(x_i | x_<i) over discrete x of shape `event_shape`.
 
-    A subclass names its `kind` and `default_lr` and defines `config`, `tensors`, `_logits` and `_like`.
+    A subclass names its `kind` and `default_lr` and defines `config`, `_effective`, `_logits` and `_like`.
 
     Attributes
     ----------
@@ -50,8 +50,12 @@ class Autoregressive(nn.Module, ABC):
         """All that is needed to build this module again, as JSON values."""
 
     @abstractmethod
+    def _effective(self) -> dict[str, Tensor]:
+        """The weights as they act, masked entries zero, by their names in files."""
+
     def tensors(self) -> dict[str, Tensor]:
         """The effective weights (masked entries zero): detached, float32, contiguous, on the CPU."""
+        return {name: exported(weight) for name, weight in self._effective().items()}
 
     @abstractmethod
     def _logits(self, x: Tensor) -> Tensor:
@@ -92,7 +96,8 @@ class Autoregressive(nn.Module, ABC):
         Returns
         -------
         Tensor, shape (n,)
-            Of the parameters' dtype and device, under autocast too; summed in float32 at least.
+            Of the parameters' dtype and device, under autocast too; summed in float32 at least. NaN if a weight is not
+            finite.
 
         Raises
         ------
@@ -115,7 +120,13 @@ class Autoregressive(nn.Module, ABC):
             terms = F.logsigmoid((2 * x - 1) * logits)
         else:
             terms = logits.log_softmax(-1).gather(-1, x.long().unsqueeze(-1))
-        return terms.flatten(1).sum(1).to(x.dtype)
+        return terms.flatten(1).sum(1).to(x.dtype) * self._one_if_finite()
+
+    @torch.no_grad()
+    def _one_if_finite(self) -> Tensor:
+        """1, or NaN where a weight is not finite: a ReLU or a sigmoid can hide an infinite one."""
+        weights = torch.cat([weight.reshape(-1) for weight in self._effective().values()])
+        return 1 + (0 * weights).sum()
 
     def _in_core(self) -> bool:
         """Whether `log_prob` and its gradient run in the Rust core."""

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from ancestral import _core
-from ancestral.nn._base import exported
 from ancestral.nn._core_step import Core
 from ancestral.nn._ordered import OrderedBits
 
@@ -73,9 +72,9 @@ class FVSBN(OrderedBits):
     def config(self) -> dict[str, Any]:
         return {"n_dims": self.n_dims, "order": None if self.order is None else list(self.order)}
 
-    def tensors(self) -> dict[str, Tensor]:
+    def _effective(self) -> dict[str, Tensor]:
         weight, bias = self._weights()
-        return {"weight": exported(weight.tril(-1)), "bias": exported(bias)}
+        return {"weight": weight.tril(-1), "bias": bias}
 
     def extra_repr(self) -> str:
         return f"{self.n_dims}" + ("" if self.order is None else ", order=...")

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ancestral import _core
-from ancestral.nn._base import as_size, at_least_float32, exported
+from ancestral.nn._base import as_size, at_least_float32
 from ancestral.nn._core_step import Core
 from ancestral.nn._ordered import OrderedBits
 from ancestral.nn._transforms import has_tangent, in_transform
@@ -91,8 +91,8 @@ class NADE(OrderedBits):
         order = None if self.order is None else list(self.order)
         return {"n_dims": self.n_dims, "n_hidden": self.n_hidden, "order": order}
 
-    def tensors(self) -> dict[str, Tensor]:
-        return dict(zip(self._WEIGHTS, map(exported, self._weights()), strict=True))
+    def _effective(self) -> dict[str, Tensor]:
+        return dict(zip(self._WEIGHTS, self._weights(), strict=True))
 
     def extra_repr(self) -> str:
         return f"{self.n_dims}, n_hidden={self.n_hidden}" + ("" if self.order is None else ", order=...")

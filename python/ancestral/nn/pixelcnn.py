@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ancestral.nn._base import Autoregressive, as_size, exported
+from ancestral.nn._base import Autoregressive, as_size
 from ancestral.nn._reparametrized import reparametrize
 from ancestral.nn._transforms import in_transform
 from ancestral.nn.masked_conv import MaskedConv2d
@@ -104,15 +104,15 @@ class PixelCNN(Autoregressive):
             "input_shift": self.input_shift,
         }
 
-    def tensors(self) -> dict[str, Tensor]:
+    def _effective(self) -> dict[str, Tensor]:
         reparametrize(self)
-        tensors = {}
+        weights = {}
         for name, layer in self.named_modules():
             if isinstance(layer, MaskedConv2d):
                 assert layer.bias is not None
-                tensors[f"{name}.weight"] = exported(layer.masked_weight())
-                tensors[f"{name}.bias"] = exported(layer.bias)
-        return tensors
+                weights[f"{name}.weight"] = layer.masked_weight()
+                weights[f"{name}.bias"] = layer.bias
+        return weights
 
     def _like(self) -> Tensor:
         return self.input.weight

@@ -64,4 +64,5 @@ def systematic(log_weights: NDArray[np.float64], n: int, seed: int, row: int) ->
     sums = np.cumsum(np.exp(log_weights - log_weights.max()))
     points = (uniforms[0] + np.arange(n)) / n * sums[-1]
     chosen = np.minimum(np.searchsorted(sums, points, side="right"), len(sums) - 1)
-    return chosen[np.argsort(uniforms[1:], kind="stable")]
+    shuffled: NDArray[np.int64] = chosen[np.argsort(uniforms[1:], kind="stable")]
+    return shuffled
