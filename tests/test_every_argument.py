@@ -100,6 +100,8 @@ def test_wrong_argument(name: str, argument: str, value: Any, error: Error) -> N
     with pytest.raises(error, match=rf"\b{argument}\b") as caught:
         function_of(name)(**{**right, argument: value})
     assert len(str(caught.value)) < 500
+    assert "\n" not in str(caught.value)
+    assert "inner" not in str(caught.value)
     assert not list(folder.iterdir())
     if argument != "rng":
         assert pickle.dumps(generator) == state
