@@ -167,11 +167,17 @@ def flag(name: str, value: object) -> bool:
     return bool(value)
 
 
+def values(name: str, value: object, n_classes: int) -> NDArray[Any]:
+    """An array of bools, integers or floats, of any shape."""
+    array = as_array(name, value)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} has dtype {array.dtype}; wanted integers from 0 to {n_classes - 1}")
+    return array
+
+
 def events(x: Any, event_shape: tuple[int, ...], n_classes: int) -> NDArray[Any]:
     """An array (n, *event_shape) of bools, integers or floats; their values are for `as_uint8` or the core to check."""
-    array = as_array("x", x)
-    if array.dtype.kind not in "buif":
-        raise TypeError(f"x has dtype {array.dtype}; wanted integers from 0 to {n_classes - 1}")
+    array = values("x", x, n_classes)
     if array.shape[1:] != event_shape or array.ndim == 0:
         wanted = ", ".join(["n", *map(str, event_shape)])
         raise wrong_shape("x", x, array.shape, event_shape, f"({wanted})", one=False, many=True)
@@ -184,7 +190,7 @@ def as_uint8(rows: NDArray[Any], n_classes: int, first: int) -> NDArray[np.uint8
     Raises ValueError if they are not all integers 0 to n_classes − 1.
     """
     if rows.dtype != np.bool_:
-        _check_support("x", rows, n_classes, first)
+        check_support("x", rows, n_classes, first)
     return np.ascontiguousarray(rows, dtype=np.uint8)
 
 
@@ -198,9 +204,10 @@ def all_uint8(x: NDArray[Any], n_classes: int) -> NDArray[np.uint8]:
     return result
 
 
-def _check_support(
+def check_support(
     name: str, rows: NDArray[Any], n_classes: int, first: int = 0, missing: NDArray[np.bool_] | None = None
 ) -> None:
+    """Raises ValueError if some value is none of 0 to n_classes − 1: rows are counted from `first`."""
     good = (rows >= 0) & (rows < n_classes)
     if rows.dtype.kind == "f":
         good &= np.floor(rows) == rows
@@ -231,7 +238,7 @@ def evidence(
     if array.dtype.kind == "u" and (most := array.max(initial=0, where=~missing)) >= n_classes:
         wanted = f"integers from 0 to {n_classes - 1}, or −1, which takes a signed dtype"
         raise ValueError(f"{name} has a value {most} of dtype {array.dtype}; wanted {wanted}")
-    _check_support(name, array, n_classes, missing=missing)
+    check_support(name, array, n_classes, missing=missing)
     return np.where(missing, 0, array).astype(np.uint8), ~missing
 
 
@@ -266,7 +273,7 @@ def partial_events(
         at = ", ".join(map(str, np.unravel_index(np.argmax(unknown), shape)))
         raise ValueError(f"x[{at}] is masked, and observed; wanted one or the other")
     for part in parts(len(array), 4 * math.prod(event_shape), _ROOM):
-        _check_support("x", array[part], n_classes, part.start, missing=~mask[part])
+        check_support("x", array[part], n_classes, part.start, missing=~mask[part])
     return array, mask, many or many_masks
 
 
