@@ -64,7 +64,7 @@ def function_of(name: str) -> Callable[..., Any]:
 
 
 def public_functions() -> set[str]:
-    names = set(ancestral.__all__)
+    names = set(ancestral.__all__) | {"nn", "distributions"}  # which are not listed without torch
     for name in ("Model", "Estimate"):
         for attribute, value in inspect.getmembers(getattr(ancestral, name), callable):
             if not attribute.startswith("_"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from ancestral import _torch  # noqa: F401  (first)
+
+# isort: split
 import math
 from typing import Any, NoReturn
 
