@@ -305,3 +305,46 @@ def test_torch_refused(make: str, binary: Case) -> None:
     expected = ValueError if make in ("wide", "half", "nan") else TypeError
     with pytest.raises(expected, match=r"\bx\b"):
         binary.model.log_prob(wrong)
+
+
+# --- layouts of what goes with x -------------------------------------------------------------------------
+
+Layout = Callable[[np.ndarray], Any]
+PARTS: dict[str, Callable[[Any, np.ndarray, Layout], Any]] = {
+    "complete": lambda model, x, lay: model.complete(lay(x), mask(lay, first(model, x)), rng=0).x,
+    "resample": lambda model, x, lay: (
+        model.complete(lay(x), mask(lay, ~first(model, x)), n_samples=2, n_proposals=2000, resample=True, rng=0).x
+    ),
+    "low and high": lambda model, x, lay: model.prob_range(lay(x), lay(np.minimum(x + 1, 1)), rng=0).value,
+    "low": lambda model, x, lay: model.prob_range(low=lay(x), rng=0).value,
+    "allowed": lambda model, x, lay: (
+        model.prob_range(allowed=mask(lay, np.arange(model.n_classes) <= x[..., None]), rng=0).value
+    ),
+    "evidence": lambda model, x, lay: model.sample(5, evidence=lay(evidence(model, x))[0], rng=0),
+    "beams": lambda model, x, lay: model.beam_search(lay(evidence(model, x))[0])[0],
+    "encode": lambda model, x, lay: np.frombuffer(model.encode(lay(x)), np.uint8),
+}
+
+
+def mask(lay: Layout, mask: np.ndarray) -> Any:
+    return mask if lay is unaligned else lay(mask)  # bytes are always aligned
+
+
+def first(model: Any, x: np.ndarray) -> np.ndarray:
+    """The first three dimensions in the model's order: draws given these are exact."""
+    observed = np.isin(np.arange(model.n_dims), model.order[:3])
+    return np.broadcast_to(observed.reshape(model.event_shape), x.shape).copy()
+
+
+def evidence(model: Any, x: np.ndarray) -> np.ndarray:
+    return np.where(first(model, x), x, -1).astype(np.int8)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("call", PARTS)
+def test_layouts_of_parts_of_events(call: str, layout: str, binary: Case, image: Case) -> None:
+    """The core walks rows of bytes in C order, whatever came."""
+    for case in (binary, image):
+        x = case.events(4)
+        expected = PARTS[call](case.model, x, lambda x: x)
+        np.testing.assert_array_equal(PARTS[call](case.model, x, LAYOUTS[layout]), expected)

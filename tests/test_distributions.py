@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +14,18 @@ import pytest
 
 import ancestral
 import oracle
+from argument_table import ARRAYLESS_TENSORS, NUMBERLESS
 from conftest import SMALL, Case
 
 torch = pytest.importorskip("torch")
-from torch.distributions import Bernoulli, Independent, constraints, kl_divergence  # noqa: E402
+from torch.distributions import (  # noqa: E402
+    Bernoulli,
+    Independent,
+    TransformedDistribution,
+    constraints,
+    kl_divergence,
+)
+from torch.distributions.transforms import ReshapeTransform  # noqa: E402
 
 from ancestral.distributions import Autoregressive  # noqa: E402
 
@@ -130,10 +139,27 @@ def test_support_and_validation(binary: Case, image: Case) -> None:
     ids=["two", "half", "minus-one", "too-narrow", "too-wide", "scalar"],
 )
 def test_wrong_values(value: Any, validate_args: bool | None, binary: Case) -> None:
-    """torch's own check, or that of the model."""
+    """Refused whether or not torch is told to validate: these have no likelihood."""
     d = Autoregressive(binary.model, validate_args=validate_args)
-    with pytest.raises(ValueError, match=r"\bx\b" if validate_args is False else r"value|Value|size"):
+    with pytest.raises(ValueError, match=r"^value\b.*wanted"):
         d.log_prob(value)
+
+
+def test_wrong_values_say_where(image: Case) -> None:
+    d = Autoregressive(image.model)
+    x = torch.from_numpy(image.events(6).astype(np.int64)).reshape(3, 2, 2, 3, 4)
+    x[2, 1, 0, 1, 3] = 5
+    with pytest.raises(ValueError, match=r"value\[2, 1, 0, 1, 3\] is 5; wanted integers from 0 to 4"):
+        d.log_prob(x)
+    with pytest.raises(ValueError, match=r"\(\*sample_shape, 2, 3, 4\); did you mean value.permute\(0, 3, 1, 2\)\?"):
+        d.log_prob(torch.zeros(5, 3, 4, 2))
+
+
+@pytest.mark.parametrize("validate_args", [True, False])
+@pytest.mark.parametrize("value", [*(value for value, _ in ARRAYLESS_TENSORS), [0] * 6, np.zeros(6), None])
+def test_values_that_are_no_dense_tensors(value: Any, validate_args: bool, binary: Case) -> None:
+    with pytest.raises(TypeError, match=r"^value (is|has)\b.*wanted"):
+        Autoregressive(binary.model, validate_args=validate_args).log_prob(value)
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float16, torch.float64])
@@ -143,18 +169,111 @@ def test_values_of_any_dtype(dtype: Any, binary: Case) -> None:
     np.testing.assert_array_equal(got.numpy(), binary.model.log_prob(x))
 
 
-def test_what_is_not_there(binary: Case) -> None:
+REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "mean": (lambda d: d.mean, "sample"),
+    "variance": (lambda d: d.variance, "sample"),
+    "stddev": (lambda d: d.stddev, "sample"),
+    "mode": (lambda d: d.mode, "beam_search"),
+    "rsample": (lambda d: d.rsample((2,)), "discrete"),
+    "cdf": (lambda d: d.cdf(torch.zeros(6)), "prob_range"),
+    "icdf": (lambda d: d.icdf(torch.zeros(6)), "order"),
+    "enumerate_support": (lambda d: d.enumerate_support(), "2\\^6 events"),
+    "expand": (lambda d: d.expand((3,)), "sample_shape"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_there(name: str, binary: Case) -> None:
+    """Inside torch's wrappers as well, which ask the distribution within."""
+    call, words = REFUSED[name]
     d = Autoregressive(binary.model)
+    for wrapped in (d, Independent(d, 0)) if name not in ("icdf", "cdf") else (d,):
+        with pytest.raises(NotImplementedError, match=f"^Autoregressive has no .*{words}"):
+            call(wrapped)
     assert not d.has_rsample
     assert not d.has_enumerate_support
-    with pytest.raises(NotImplementedError, match="sample_shape"):
-        d.expand((3,))
-    for call in (d.rsample, d.enumerate_support, lambda: d.mean, lambda: d.variance):
-        with pytest.raises(NotImplementedError):
-            call()
-    with pytest.raises(NotImplementedError, match="No KL"):
-        kl_divergence(d, Independent(Bernoulli(torch.full((6,), 0.5)), 1))
+    assert d.arg_constraints == {}
     assert not d.log_prob(d.sample((3,)).requires_grad_()).requires_grad
+
+
+def test_divergence_from_other_distributions(binary: Case) -> None:
+    """No formula, but an estimate that the error spells out."""
+    d, bernoulli = Autoregressive(binary.model), Independent(Bernoulli(torch.full((6,), 0.5)), 1)
+    for p, q in ((d, bernoulli), (bernoulli, d), (Independent(d, 0), d), (d, torch.distributions.Normal(0.0, 1.0))):
+        names = rf"p type {type(p).__name__} and q type {type(q).__name__}"
+        with pytest.raises(NotImplementedError, match=rf"No KL.*{names}.*ancestral\.kl_divergence"):
+            kl_divergence(p, q)
+    torch.manual_seed(0)
+    x = d.sample((100_000,))
+    estimate = (d.log_prob(x) - bernoulli.log_prob(x)).mean().item()
+    events = oracle.enumerate_events(binary.kind, binary.config)
+    log_p = binary.log_prob(events)
+    assert estimate == pytest.approx(np.exp(log_p) @ log_p + 6 * math.log(2), abs=0.02)
+
+
+def test_divergence_from_itself_and_in_wrappers(binary: Case) -> None:
+    d = Autoregressive(binary.model, n_samples=50)
+    assert kl_divergence(d, d).item() == 0
+    assert kl_divergence(Independent(d, 0), Independent(d, 0)).item() == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # as torch warns where two of its rules fit
+        kl_divergence(d, d)
+
+
+def test_in_wrappers_of_torch(binary: Case, image: Case) -> None:
+    for case in (binary, image):
+        d = Autoregressive(case.model)
+        x = d.sample((4,))
+        independent = Independent(d, 0)
+        assert torch.equal(independent.log_prob(x), d.log_prob(x))
+        assert independent.event_shape == d.event_shape
+        assert independent.support.check(x).all()
+        assert (independent.has_rsample, independent.has_enumerate_support) == (False, False)
+        assert repr(independent) == f"Independent({d!r}, 0)"
+        reshaped = TransformedDistribution(d, [ReshapeTransform(d.event_shape, (d.model.n_dims,))])
+        assert reshaped.sample((4,)).shape == (4, d.model.n_dims)
+        assert torch.equal(reshaped.log_prob(x.flatten(1)), d.log_prob(x))
+        for empty in ((), [], torch.Size()):
+            assert torch.equal(d.expand(empty).log_prob(x), d.log_prob(x))
+            assert torch.equal(independent.expand(empty).log_prob(x), d.log_prob(x))
+        with pytest.raises(NotImplementedError, match="no batch to expand"):
+            independent.expand((2,))
+        with pytest.raises(ValueError, match="reinterpreted_batch_ndims"):
+            Independent(d, 1)
+
+
+@pytest.mark.parametrize("call", ["sample", "expand"])
+@pytest.mark.parametrize(
+    ("wrong", "error"), [(3, TypeError), (None, TypeError), ("ab", TypeError), ((-1,), ValueError), (([2],), TypeError)]
+)
+def test_wrong_shapes(wrong: Any, error: type[Exception], call: str, binary: Case) -> None:
+    with pytest.raises(error, match="_shape is"):
+        getattr(Autoregressive(binary.model), call)(wrong)
+
+
+@pytest.mark.parametrize("at", range(len(NUMBERLESS)))
+def test_wrong_sizes(at: int, binary: Case) -> None:
+    wrong, error = NUMBERLESS[at]
+    with pytest.raises(error, match="sample_shape"):
+        Autoregressive(binary.model).sample((wrong,))
+
+
+def test_more_samples_than_can_be(binary: Case) -> None:
+    with pytest.raises(ValueError, match="number of samples in sample_shape"):
+        Autoregressive(binary.model).sample((2**40, 2**40))
+    with pytest.raises(MemoryError):
+        Autoregressive(binary.model).sample((2**30, 2**30))
+
+
+def test_all_is_on_the_cpu_and_in_doubles_whatever_the_defaults(binary: Case) -> None:
+    d = Autoregressive(binary.model, n_samples=50)
+    x = d.sample((3,))
+    torch.set_default_device("meta")
+    try:
+        for result in (d.sample(), d.entropy(), d.perplexity(), kl_divergence(d, d), d.log_prob(x)):
+            assert result.device.type == "cpu"
+    finally:
+        torch.set_default_device(None)
 
 
 def test_code_written_for_torch_distributions(binary: Case) -> None:

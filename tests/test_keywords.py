@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import ancestral
 import oracle
-from conftest import Case
+from conftest import Case, build_case
 
 N_DIMS = 6
 CALLS = ["log_prob", "conditionals", "surprise", "features"]
@@ -263,3 +266,111 @@ def test_outs_that_overlap_each_other(binary: Case) -> None:
     out = (memory[: n * N_DIMS].reshape(n, N_DIMS), memory.view(np.float64))
     with pytest.raises(ValueError, match=r"\bout\b"):
         binary.model.sample_and_log_prob(n, rng=0, out=out)
+
+
+# --- rng of torch ----------------------------------------------------------------------------------------
+
+
+def seeded_calls(case: Case) -> dict[str, Callable[[Any], Any]]:
+    """Every call that takes rng, as an array."""
+    model, x = case.model, case.events(3)
+    return {
+        "sample": lambda rng: model.sample(20, rng=rng),
+        "sample_and_log_prob": lambda rng: model.sample_and_log_prob(20, rng=rng)[0],
+        "evidence": lambda rng: model.sample(20, evidence=np.full(N_DIMS, -1), rng=rng),
+        "sample_batches": lambda rng: np.concatenate(list(model.sample_batches(20, 7, rng=rng))),
+        "complete": lambda rng: model.complete(x, np.zeros(x.shape, bool), n_samples=20, rng=rng).x,
+        "prob_range": lambda rng: model.prob_range(low=np.eye(N_DIMS)[-1], rng=rng).value,
+        "entropy": lambda rng: model.entropy(20, rng=rng).value,
+        "typicality": lambda rng: model.typicality(x, n_samples=20, rng=rng),
+        "kl_divergence": lambda rng: ancestral.kl_divergence(model, other_model(), 20, rng=rng).value,
+    }
+
+
+def other_model() -> ancestral.Model:
+    return build_case("FVSBN", oracle.fvsbn_config(N_DIMS)).model
+
+
+def torch_generator(seed: int) -> Any:
+    return pytest.importorskip("torch").Generator().manual_seed(seed)
+
+
+def test_every_call_that_takes_rng_is_here(binary: Case) -> None:
+    takes = {
+        name
+        for name, function in inspect.getmembers(ancestral.Model, inspect.isfunction)
+        if "rng" in inspect.signature(function).parameters and not name.startswith("_")
+    }
+    assert takes == seeded_calls(binary).keys() - {"evidence", "kl_divergence"} | {"sample_to", "log_prob_range"}
+
+
+@pytest.mark.parametrize("call", ["sample", "sample_and_log_prob", "evidence", "sample_batches", "complete",
+                                  "prob_range", "entropy", "typicality", "kl_divergence"])  # fmt: skip
+def test_rng_of_torch(call: str, binary: Case) -> None:
+    """The same generator state gives the same draws; each call advances it."""
+    draw = seeded_calls(binary)[call]
+    generator = torch_generator(5)
+    first, second = draw(generator), draw(generator)
+    np.testing.assert_array_equal(draw(torch_generator(5)), first)
+    assert not np.array_equal(first, second)
+
+
+def test_rng_of_torch_gives_its_next_64_bits(binary: Case) -> None:
+    torch = pytest.importorskip("torch")
+    seeds = []
+    generator, twin = torch_generator(3), torch_generator(3)
+    for _ in range(64):
+        seeds.append(int(torch.empty(1, dtype=torch.int64).random_(-(2**63), None, generator=twin)) % 2**64)
+        np.testing.assert_array_equal(binary.model.sample(3, rng=generator), binary.model.sample(3, rng=seeds[-1]))
+    assert torch.equal(generator.get_state(), twin.get_state())
+    assert len(set(seeds)) == 64
+    for bit in range(64):  # each is 0 and 1: a bit that never changed would have a chance of 2**-63
+        assert {seed >> bit & 1 for seed in seeds} == {0, 1}
+
+
+def test_rng_of_torch_in_a_file(binary: Case, tmp_path: Path) -> None:
+    path = binary.model.sample_to(tmp_path / "x.npy", 20, rng=torch_generator(1))
+    np.testing.assert_array_equal(np.load(path), binary.model.sample(20, rng=torch_generator(1)))
+
+
+def test_torch_keeps_its_own_generators(binary: Case) -> None:
+    """A call with a generator, a seed or None leaves the global one alone; the global one can be given too."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    for rng in (torch_generator(1), 0, None):
+        binary.model.sample(3, rng=rng)
+        assert torch.equal(torch.get_rng_state(), state)
+    first = binary.model.sample(20, rng=torch.default_generator)
+    torch.manual_seed(0)
+    np.testing.assert_array_equal(binary.model.sample(20, rng=torch.default_generator), first)
+
+
+def test_rng_of_torch_does_not_advance_in_a_call_that_is_refused(binary: Case) -> None:
+    torch = pytest.importorskip("torch")
+    generator = torch_generator(0)
+    state = generator.get_state()
+    for name, value, error in WRONG_KEYWORDS:
+        if name != "rng":
+            keywords = {"n": 2, name: value}
+            with pytest.raises(error):
+                binary.model.sample(keywords.pop("n"), rng=generator, **keywords)
+            assert torch.equal(generator.get_state(), state), name
+
+
+def test_rng_of_torch_on_a_gpu(binary: Case) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    generators = [torch.Generator("cuda").manual_seed(5) for _ in range(2)]
+    first, again = (binary.model.sample(20, rng=generator) for generator in generators)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(binary.model.sample(20, rng=generators[0]), first)
+    x = torch.from_numpy(first).cuda()
+    np.testing.assert_array_equal(binary.model.log_prob(list(x)), binary.model.log_prob(first))
+
+
+@pytest.mark.parametrize("rng", [np.random.PCG64(0), np.random.SeedSequence(0), np.random.Generator, object()])
+def test_wrong_rng_says_what_is_taken(rng: Any, binary: Case) -> None:
+    with pytest.raises(TypeError, match=r"wanted an int, a numpy\.random\.Generator, a torch\.Generator or None"):
+        binary.model.sample(2, rng=rng)

@@ -5,14 +5,18 @@ Models are trained in PyTorch (`ancestral.nn`, `ancestral.fit`), then scored and
     model = ancestral.from_torch(module)
     x, log_prob = model.sample_and_log_prob(1000, rng=0)
 
-Torch is needed for training and `from_torch` only.
+Torch is needed for training, `from_torch` and `distributions` only. Without it `ancestral.nn` and
+`ancestral.distributions` are not there, and `fit` and `from_torch` raise ImportError.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
-from typing import TYPE_CHECKING
+import importlib.util
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
 
 from ancestral._core import FormatError
 from ancestral.estimate import Estimate
@@ -58,18 +62,44 @@ _LAZY = {
 _NEED_TORCH = {"distributions", "fit", "from_torch", "nn"}
 
 
+def _has_torch() -> bool:
+    try:
+        return importlib.util.find_spec("torch") is not None
+    except ImportError:  # hidden by an import hook
+        return False
+
+
+if not _has_torch():
+    # What cannot be imported is not there. Functions are, and say when called what they need.
+    __all__.remove("distributions")
+    __all__.remove("nn")
+
+
 def __getattr__(name: str) -> object:
     if name == "__version__":
         return importlib.metadata.version("ancestral")
     if name not in _LAZY:
         raise AttributeError(f"module 'ancestral' has no attribute {name!r}")
+    is_module = name == _LAZY[name]
     if name in _NEED_TORCH:
         try:
-            import torch  # noqa: F401
+            importlib.import_module("ancestral._torch")
         except ImportError as error:
-            raise ImportError(f"ancestral.{name} needs PyTorch: pip install 'ancestral[torch]'") from error
+            if is_module:
+                raise AttributeError(str(error)) from error  # as hasattr and inspect.getmembers expect
+            return _function_without_torch(name, str(error))
     module = importlib.import_module(f"ancestral.{_LAZY[name]}")
-    return module if name == _LAZY[name] else getattr(module, name)
+    return module if is_module else getattr(module, name)
+
+
+@functools.cache  # so that it is always the same, as pickle expects
+def _function_without_torch(name: str, reason: str) -> Callable[..., NoReturn]:
+    def function(*_: object, **__: object) -> NoReturn:
+        raise ImportError(reason)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{reason}."
+    return function
 
 
 def __dir__() -> list[str]:

@@ -11,21 +11,24 @@ import math
 import operator
 import os
 import secrets
-import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancestral import _core
+from ancestral._arrays import as_array as as_array
+from ancestral._arrays import as_masked, of_module
+from ancestral._shapes import wrong_shape
 
 if TYPE_CHECKING:
     import torch
 
     from ancestral.model import Model
 
-Rng: TypeAlias = "int | np.random.Generator | None"
+Rng: TypeAlias = "int | np.random.Generator | torch.Generator | None"
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 _ROOM = 2**22
@@ -35,40 +38,75 @@ _ROOM = 2**22
 def integer(name: str, value: object, low: int, high: int) -> int:
     """An integer within [low, high]; bools are not integers here."""
     try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); wanted an integer") from None
+        number = operator.index(_number(value))
+    except Exception:  # whatever an object's own methods raise
+        raise TypeError(f"{name} is {brief(value)} ({type(value).__name__}); wanted an integer") from None
     if not low <= number <= high:
-        raise ValueError(f"{name} is {number}; wanted an integer from {low} to {high}")
+        raise ValueError(f"{name} is {brief(number)}; wanted an integer from {low} to {high}")
     return number
 
 
 def real(name: str, value: object, low: float, high: float) -> float:
     """A finite number within [low, high]."""
     try:
-        if isinstance(value, (bool, np.bool_, str, bytes, bytearray)):
-            raise TypeError
-        number = float(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); wanted a number") from None
+        number = float(_number(value))
     except OverflowError:  # an int beyond all floats
         number = math.inf
+    except Exception:  # whatever an object's own methods raise
+        raise TypeError(f"{name} is {brief(value)} ({type(value).__name__}); wanted a number") from None
     if not low <= number <= high:
         raise ValueError(f"{name} is {number}; wanted a number from {low:g} to {high:g}")
     return number
 
 
+def _number(value: Any) -> Any:
+    """What may be a number: out of the array or tensor without axes that it came in.
+
+    Raises TypeError for what `operator.index` or `float` would take for a number, and is none.
+    """
+    if isinstance(value, (bool, str, bytes, bytearray)):
+        raise TypeError
+    if not hasattr(value, "dtype"):
+        return value
+    array = as_array("value", value)
+    if array.ndim or array.dtype.kind not in "iuf":
+        raise TypeError
+    return array.item()
+
+
+def brief(value: object) -> str:
+    """A value in at most 100 characters of one line, for an error."""
+    try:
+        line = " ".join(repr(value).split())
+    except Exception:  # of an int with more digits than Python prints, or an object's own
+        return f"<{type(value).__name__}>"
+    return line if len(line) <= 100 else line[:99] + "…"
+
+
 def text(name: str, value: object) -> str:
     """A string that UTF-8 can hold."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); wanted a string")
+        raise TypeError(f"{name} is {brief(value)} ({type(value).__name__}); wanted a string")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{name} is {value!r}; wanted a string without lone surrogates") from None
+        raise ValueError(f"{name} is {brief(value)}; wanted a string without lone surrogates") from None
     return value
+
+
+def path(name: str, value: Any) -> Path:
+    """A path that the system can be asked for."""
+    try:
+        result = Path(value)
+    except Exception:  # whatever an object's own methods raise
+        raise TypeError(f"{name} is {brief(value)} ({type(value).__name__}); wanted a str or a path") from None
+    try:
+        encoded = os.fsencode(result)
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} is {brief(str(result))}; wanted a path without lone surrogates") from None
+    if b"\0" in encoded:
+        raise ValueError(f"{name} is {brief(str(result))}; wanted a path without null characters")
+    return result
 
 
 def json_text(name: str, value: Mapping[str, object]) -> str:
@@ -84,18 +122,28 @@ def json_text(name: str, value: Mapping[str, object]) -> str:
 def seed(rng: Rng) -> int:
     """The 64-bit seed of an `rng` argument (as in Scientific Python's SPEC 7).
 
-    An int is the seed itself; a Generator gives its next 64 bits, so it advances; None asks the system.
+    An int is the seed itself; a Generator of NumPy or torch gives its next 64 bits, so it advances; None asks the
+    system.
     """
     if rng is None:
         return secrets.randbits(64)
     if isinstance(rng, np.random.Generator):
         return int(rng.integers(0, 2**64, dtype=np.uint64))
+    if isinstance(rng, of_module("torch", "Generator")):
+        return _torch_bits(rng)
     try:
         return integer("rng", rng, 0, 2**64 - 1)
     except TypeError:
-        raise TypeError(
-            f"rng is {rng!r} ({type(rng).__name__}); wanted an int, a numpy.random.Generator or None"
-        ) from None
+        wanted = "an int, a numpy.random.Generator, a torch.Generator or None"
+        raise TypeError(f"rng is {brief(rng)} ({type(rng).__name__}); wanted {wanted}") from None
+
+
+def _torch_bits(generator: torch.Generator) -> int:
+    """The next 64 bits of a generator of any device."""
+    import torch
+
+    bits = torch.empty((), dtype=torch.int64, device=generator.device)
+    return int(bits.random_(-(2**63), None, generator=generator)) % 2**64
 
 
 def threads(value: int | None) -> int:
@@ -112,49 +160,27 @@ def threads(value: int | None) -> int:
     return 0
 
 
-def as_array(name: str, value: Any) -> NDArray[Any]:
-    """A NumPy array of anything array-like; torch tensors too, without a copy where they are on the CPU."""
-    torch = sys.modules.get("torch")  # whoever passes a tensor has imported it
-    if torch is not None and isinstance(value, torch.Tensor):
-        return _from_tensor(name, value)
-    try:
-        return np.asarray(value)
-    except ValueError:  # a ragged list
-        raise ValueError(f"{name} is not an array: its rows have different lengths") from None
-
-
-def _from_tensor(name: str, tensor: torch.Tensor) -> NDArray[Any]:
-    import torch
-
-    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
-        kind = "meta" if tensor.is_meta else "quantized" if tensor.is_quantized else str(tensor.layout)
-        raise TypeError(f"{name} is a {kind} tensor; wanted a dense one with values")
-    tensor = tensor.detach().cpu().resolve_neg().resolve_conj()
-    if tensor.dtype.is_floating_point and tensor.dtype.itemsize < 4:  # bfloat16 and smaller: NumPy has no such types
-        tensor = tensor.float()
-    array: NDArray[Any] = tensor.numpy()
-    return array
-
-
 def flag(name: str, value: object) -> bool:
     """True or False; nothing else counts as one."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); wanted True or False")
+        raise TypeError(f"{name} is {brief(value)} ({type(value).__name__}); wanted True or False")
     return bool(value)
+
+
+def values(name: str, value: object, n_classes: int) -> NDArray[Any]:
+    """An array of bools, integers or floats, of any shape."""
+    array = as_array(name, value)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} has dtype {array.dtype}; wanted integers from 0 to {n_classes - 1}")
+    return array
 
 
 def events(x: Any, event_shape: tuple[int, ...], n_classes: int) -> NDArray[Any]:
     """An array (n, *event_shape) of bools, integers or floats; their values are for `as_uint8` or the core to check."""
-    array = as_array("x", x)
-    if array.dtype.kind not in "buif":
-        raise TypeError(f"x has dtype {array.dtype}; wanted integers from 0 to {n_classes - 1}")
+    array = values("x", x, n_classes)
     if array.shape[1:] != event_shape or array.ndim == 0:
         wanted = ", ".join(["n", *map(str, event_shape)])
-        n_dims = math.prod(event_shape)
-        fits = array.size and array.size % n_dims == 0 and array.ndim <= len(event_shape) + 1
-        shape = ", ".join(map(str, (array.size // n_dims, *event_shape)))
-        hint = f"; did you mean x.reshape({shape})?" if fits else ""
-        raise ValueError(f"x has shape {array.shape}; wanted ({wanted}){hint}")
+        raise wrong_shape("x", x, array.shape, event_shape, f"({wanted})", one=False, many=True)
     return array
 
 
@@ -164,7 +190,7 @@ def as_uint8(rows: NDArray[Any], n_classes: int, first: int) -> NDArray[np.uint8
     Raises ValueError if they are not all integers 0 to n_classes − 1.
     """
     if rows.dtype != np.bool_:
-        _check_support("x", rows, n_classes, first)
+        check_support("x", rows, n_classes, first)
     return np.ascontiguousarray(rows, dtype=np.uint8)
 
 
@@ -178,9 +204,10 @@ def all_uint8(x: NDArray[Any], n_classes: int) -> NDArray[np.uint8]:
     return result
 
 
-def _check_support(
+def check_support(
     name: str, rows: NDArray[Any], n_classes: int, first: int = 0, missing: NDArray[np.bool_] | None = None
 ) -> None:
+    """Raises ValueError if some value is none of 0 to n_classes − 1: rows are counted from `first`."""
     good = (rows >= 0) & (rows < n_classes)
     if rows.dtype.kind == "f":
         good &= np.floor(rows) == rows
@@ -200,29 +227,30 @@ def evidence(
 
     What was not observed is marked by −1, by NaN, or by the mask of a masked array.
     """
-    array = as_array(name, value)
+    array, masked = as_masked(name, value)
     if array.dtype.kind not in "buif":
         raise TypeError(f"{name} has dtype {array.dtype}; wanted integers from 0 to {n_classes - 1}, or −1")
     if array.shape != event_shape:
-        raise ValueError(f"{name} has shape {array.shape}; wanted one event, {event_shape}")
+        raise wrong_shape(name, value, array.shape, event_shape, f"one event, {event_shape}", one=True, many=False)
     missing = np.isnan(array) | (array == -1) if array.dtype.kind in "if" else np.zeros(event_shape, np.bool_)
-    if isinstance(value, np.ma.MaskedArray):
-        missing |= np.ma.getmaskarray(value)
+    if masked is not None:
+        missing |= masked
     if array.dtype.kind == "u" and (most := array.max(initial=0, where=~missing)) >= n_classes:
         wanted = f"integers from 0 to {n_classes - 1}, or −1, which takes a signed dtype"
         raise ValueError(f"{name} has a value {most} of dtype {array.dtype}; wanted {wanted}")
-    _check_support(name, array, n_classes, missing=missing)
+    check_support(name, array, n_classes, missing=missing)
     return np.where(missing, 0, array).astype(np.uint8), ~missing
 
 
-def stacked(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> tuple[NDArray[Any], bool]:
-    """An array of one item (shape) or of n (n, *shape) as one of n, and whether it came so."""
+def stacked(name: str, value: object, array: NDArray[Any], shape: tuple[int, ...]) -> tuple[NDArray[Any], bool]:
+    """An array of one item (shape) or of n (n, *shape) as one of n, and whether it came so. `value` is what it was
+    made of."""
     if array.shape == shape:
         return array[None], False
     if array.shape[1:] == shape and array.ndim:
         return array, True
     wanted = ", ".join(map(str, shape))
-    raise ValueError(f"{name} has shape {array.shape}; wanted ({wanted}) or (n, {wanted})")
+    raise wrong_shape(name, value, array.shape, shape, f"({wanted}) or (n, {wanted})", one=True, many=True)
 
 
 def partial_events(
@@ -230,19 +258,22 @@ def partial_events(
 ) -> tuple[NDArray[Any], NDArray[np.bool_], bool]:
     """Values and mask, both (n, *event_shape), and whether either came with an axis of rows. Values that were observed
     are integers 0 to n_classes − 1. Nothing is copied."""
-    array, mask = as_array("x", x), as_array("observed", observed)
+    (array, masked), mask = as_masked("x", x), as_array("observed", observed)
     if array.dtype.kind not in "buif":
         raise TypeError(f"x has dtype {array.dtype}; wanted integers from 0 to {n_classes - 1}")
     if mask.dtype != np.bool_:
         raise TypeError(f"observed has dtype {mask.dtype}; wanted a boolean mask")
-    array, many = stacked("x", array, event_shape)
-    mask, many_masks = stacked("observed", mask, event_shape)
+    array, many = stacked("x", x, array, event_shape)
+    mask, many_masks = stacked("observed", observed, mask, event_shape)
     if many and many_masks and len(array) != len(mask):
         raise ValueError(f"observed has {len(mask)} rows, and x has {len(array)}; wanted one mask, or one a row")
     shape = (len(array) if many else len(mask), *event_shape)
     array, mask = np.broadcast_to(array, shape), np.broadcast_to(mask, shape)
+    if masked is not None and (unknown := masked & mask).any():
+        at = ", ".join(map(str, np.unravel_index(np.argmax(unknown), shape)))
+        raise ValueError(f"x[{at}] is masked, and observed; wanted one or the other")
     for part in parts(len(array), 4 * math.prod(event_shape), _ROOM):
-        _check_support("x", array[part], n_classes, part.start, missing=~mask[part])
+        check_support("x", array[part], n_classes, part.start, missing=~mask[part])
     return array, mask, many or many_masks
 
 
@@ -252,7 +283,7 @@ def bounds(name: str, value: Any, event_shape: tuple[int, ...]) -> tuple[NDArray
     array = as_array(name, value)
     if array.dtype.kind not in "buif":
         raise TypeError(f"{name} has dtype {array.dtype}; wanted integers")
-    array, many = stacked(name, array, event_shape)
+    array, many = stacked(name, value, array, event_shape)
     if array.dtype.kind == "f":
         for part in parts(len(array), 16 * math.prod(event_shape), _ROOM):
             if not (whole := np.floor(array[part]) == array[part]).all():
@@ -293,7 +324,7 @@ def output(
     if out is None:
         return empty(shape, dtype)
     wanted = f"a NumPy array of shape {shape} and dtype {np.dtype(dtype)}"
-    if not isinstance(out, np.ndarray):
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         raise TypeError(f"{name} is a {type(out).__name__}; wanted {wanted}")
     if out.dtype != dtype:
         raise TypeError(f"{name} has dtype {out.dtype}; wanted {wanted}")

@@ -36,7 +36,8 @@ class Model(Information, Anomaly, Compression, Decoding, Features, Completing, R
 
     Keywords that the methods share:
 
-    - `rng`: an int (the same int gives the same draws, always), a `numpy.random.Generator` (which advances), or None.
+    - `rng`: an int (the same int gives the same draws, always), a `numpy.random.Generator` or `torch.Generator` of any
+      device (each gives 64 bits and so advances), or None.
     - `start`: index of the first sample. Sample i of a seed is the same whatever the call it is part of:
       `sample(10, rng=0)` equals `sample(4, rng=0)` followed by `sample(6, rng=0, start=4)`.
     - `threads`: default `ANCESTRAL_NUM_THREADS`, else the processors of this process. No result depends on it.
@@ -84,9 +85,9 @@ class Model(Information, Anomaly, Compression, Decoding, Features, Completing, R
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the model to a safetensors file, whole or not at all. Equal models give equal files.
 
-        Raises OSError as `open` does.
+        Raises OSError as `open` does, TypeError and ValueError for what is no path.
         """
-        with replacing(path) as file:
+        with replacing(arguments.path("path", path)) as file:
             file.write(self._inner.to_bytes())
 
     def __repr__(self) -> str:
@@ -114,10 +115,12 @@ def _from_bytes(data: bytes) -> Model:
 def load(path: str | os.PathLike[str]) -> Model:
     """The model in a file that `Model.save` wrote. The file is checked whole first; no code in it is ever run.
 
-    Raises OSError as `open` does, FormatError if the file does not hold a model.
+    Raises OSError as `open` does, FormatError if the file does not hold a model, TypeError and ValueError for what is
+    no path.
     """
+    file = arguments.path("path", path)
     try:
-        return _from_bytes(_read(Path(path)))
+        return _from_bytes(_read(file))
     except _core.FormatError as error:
         raise _core.FormatError(f"{os.fspath(path)}: {error}") from None
 

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ancestral import _arguments as arguments
+
 FORMATS = {".npy": "npy", ".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow"}
 COLUMN = "x"
 
@@ -29,11 +31,12 @@ def chosen(path: Path, asked: str | None) -> str:
         if (suffix := path.suffix.lower()) not in FORMATS:
             raise ValueError(f"path is {str(path)!r}; wanted a name that ends in {_listed(FORMATS)}, or a format")
         name = FORMATS[suffix]
-    elif asked in FORMATS.values():
+    elif isinstance(asked, str) and asked in FORMATS.values():
         name = asked
     else:
         error = ValueError if isinstance(asked, str) else TypeError
-        raise error(f"format is {asked!r}; wanted {_listed(dict.fromkeys(FORMATS.values()))}, or None")
+        wanted = f"{_listed(dict.fromkeys(FORMATS.values()))}, or None"
+        raise error(f"format is {arguments.brief(asked)}; wanted {wanted}")
     if name != "npy":
         try:
             import pyarrow.parquet  # noqa: F401

@@ -107,7 +107,9 @@ class Completing(Handle):
         k = arguments.integer("n_samples", n_samples, 1, LAST_ROW)
         resample = arguments.flag("resample", resample)
         if n_proposals is not None and not resample:
-            raise ValueError(f"n_proposals is {n_proposals!r}, but resample is False: proposals are what is resampled")
+            raise ValueError(
+                f"n_proposals is {arguments.brief(n_proposals)}, but resample is False: proposals are what is resampled"
+            )
         n_drawn = max(100, 10 * k) if n_proposals is None else n_proposals
         n_drawn = arguments.integer("n_proposals", n_drawn, 1, LAST_ROW) if resample else 0
         start = arguments.integer("start", start, 0, LAST_ROW - n)

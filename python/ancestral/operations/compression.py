@@ -73,7 +73,10 @@ class Compression(Handle):
         """
         if not isinstance(blob, (bytes, bytearray, memoryview)):
             raise TypeError(f"blob is a {type(blob).__name__}; wanted the bytes that encode returned")
-        blob = bytes(blob)
+        try:
+            blob = bytes(blob)
+        except ValueError:
+            raise ValueError("blob is a memoryview that was released; wanted the bytes that encode returned") from None
         first = arguments.integer("start", start, 0, LAST_INDEX)
         last = LAST_INDEX if stop is None else arguments.integer("stop", stop, 0, LAST_INDEX)
         n_threads = arguments.threads(threads)

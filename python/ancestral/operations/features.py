@@ -46,6 +46,8 @@ class Features(Handle):
         n_steps = None
         if step is not None:
             if len(shape) > 1:
-                raise ValueError(f"step is {step!r}; {self.kind} has features of every pixel: leave it out")
+                raise ValueError(
+                    f"step is {arguments.brief(step)}; {self.kind} has features of every pixel: leave it out"
+                )
             n_steps = arguments.integer("step", step, 0, self.n_dims)
         return teach(self, "features", x, tuple(shape), np.float32, out, threads, progress, n_steps)

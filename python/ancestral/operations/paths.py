@@ -34,7 +34,7 @@ class Paths:
     ) -> None:
         """Fills `log_weights` (n, n_paths), and `x` if it is given, for n rows of sets, with the n_paths samples from
         `first` (n,) on. The sets are what `_core.Model.restrict` calls `low` and `high`."""
-        low, high = sets
+        low, high = np.ascontiguousarray(sets[0]), None if sets[1] is None else np.ascontiguousarray(sets[1])
         report = after(self._done, self._report)
         n_paths = log_weights.shape[1]
         self._model.restrict(low, high, log_weights, self.seed, first, n_paths, self._threads, report, x=x)

@@ -143,7 +143,9 @@ class Ranges(Handle):
             most = min(100 * n_paths, LAST_ROW) if max_paths is None else max_paths
             most = arguments.integer("max_paths", most, n_paths, LAST_ROW)
         elif max_paths is not None:
-            raise ValueError(f"max_paths is {max_paths!r}, but without relative_error there are n_paths paths")
+            raise ValueError(
+                f"max_paths is {arguments.brief(max_paths)}, but without relative_error there are n_paths paths"
+            )
         q = len(given.low)
         start = arguments.integer("start", start, 0, LAST_ROW - q)
         n_threads = arguments.threads(threads)
@@ -183,7 +185,7 @@ class Ranges(Handle):
             marks = arguments.as_array("allowed", allowed)
             if marks.dtype != np.bool_:
                 raise TypeError(f"allowed has dtype {marks.dtype}; wanted booleans")
-            marks, batched = arguments.stacked("allowed", marks, (*self.event_shape, self.n_classes))
+            marks, batched = arguments.stacked("allowed", allowed, marks, (*self.event_shape, self.n_classes))
             return _Given(marks, None, batched)
         if low is None and high is None:
             raise ValueError("low, high and allowed are all None; wanted at least one bound")

@@ -125,8 +125,8 @@ class Sampling(Handle):
             raise ValueError(f"temperature is {temperature}; wanted 1 with evidence")
         start = arguments.integer("start", start, 0, LAST_INDEX - len(x))
         n_threads = arguments.threads(threads)
-        low = np.where(observed, values, 0).astype(np.uint8)
-        high = np.where(observed, values, self.n_classes - 1).astype(np.uint8)
+        low = np.where(observed, values, 0).astype(np.uint8, order="C")
+        high = np.where(observed, values, self.n_classes - 1).astype(np.uint8, order="C")
         log_weights = np.empty(min(len(x), _AT_ONCE))  # all log p(evidence)
         with reporting(progress, len(x), "sample") as report:
             seed = arguments.seed(rng)

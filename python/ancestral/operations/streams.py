@@ -44,7 +44,7 @@ class Streams(Handle):
         check(progress)
         if n is None:
             if not (progress is None or progress is False):
-                raise ValueError(f"progress is {progress!r}; wanted None or False where n is None")
+                raise ValueError(f"progress is {arguments.brief(progress)}; wanted None or False where n is None")
             progress = False
             start = arguments.integer("start", start, 0, LAST_INDEX)
             count = LAST_INDEX - start
@@ -113,10 +113,7 @@ class Streams(Handle):
         OverflowError
             As `log_prob`.
         """
-        try:
-            target = Path(path)
-        except TypeError:
-            raise TypeError(f"path is {path!r} ({type(path).__name__}); wanted a str or a path") from None
+        target = arguments.path("path", path)
         count = arguments.integer("n", n, 0, LAST_INDEX)
         start = arguments.integer("start", start, 0, LAST_INDEX - count)
         size = self._samples_at_a_time(batch_size)
