@@ -6,9 +6,10 @@ RUN := $(BIN)/python
 FUZZ_SECONDS ?= 60
 FUZZ ?= model --seconds $(FUZZ_SECONDS)
 AUDIT ?= advisories bans licenses sources
+BENCH ?=
 FUZZER := cargo run --profile fuzz --quiet --package ancestral-core --example fuzz --
 
-.PHONY: help demo test references statistics fuzz sanitize bench bench-quick lint audit format build wheel clean
+.PHONY: help demo test references statistics fuzz sanitize bench bench-quick bench-pytest lint audit format build wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -57,6 +58,9 @@ bench: .venv/bench-ready ## race torch, torch.compile, JAX and Numba; write the 
 
 bench-quick: .venv/bench-ready ## the same with fewer models, sizes and rounds, and print it only (two minutes)
 	$(RUN) -m benches run --quick
+
+bench-pytest: .venv/bench-ready ## the same as cases of pytest-benchmark, to be compared with another run's (15 minutes; BENCH='-k rust --benchmark-autosave')
+	$(RUN) -m pytest benches $(BENCH)
 
 lint: build ## rustfmt, clippy, ruff, mypy --strict, stubtest
 	cargo fmt --check

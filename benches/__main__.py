@@ -66,7 +66,7 @@ def measure(*, quick: bool, only: str, scaling: bool) -> dict[str, Any]:
     results: dict[str, Any] = {
         "about": {
             "machine": machine_name(),
-            "versions": versions(),
+            "versions": machine.versions(),
             "threads": threads,
             "date": datetime.date.today().isoformat(),
             "quick": quick,
@@ -133,21 +133,6 @@ def grow(entrants: list[Any], threads: int) -> dict[str, Any]:
         "n": lambda: scaling.by_samples([10**k for k in range(8)]),
     }
     return {name: step() for name, step in tqdm(steps.items(), desc="scaling")}
-
-
-def versions() -> str:
-    """Name the versions that figures depend on."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    from ancestral.demo.report import versions
-
-    found = [versions()]
-    for package in ("jax", "numba"):
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            found.append(f"{package} (not installed)")
-    return ", ".join(found)
 
 
 def show(results: dict[str, Any]) -> None:

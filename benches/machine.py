@@ -1,4 +1,4 @@
-"""What this machine can do at most, and what the models need at least: the share of the limit that is reached."""
+"""What is measured on, and its limits: what it can do at most, and what the models need at least."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import json
 import os
 import subprocess
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from ancestral.demo import report
 from ancestral.nn import NADE, Autoregressive
 from ancestral.nn.masked_conv import MaskedConv2d
+from benches.contestants import PACKAGES
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,6 +28,17 @@ def limits(all_threads: int) -> dict[str, Any]:
     isa = os.environ.get("ANCESTRAL_ISA") or peaks[-1]["isa"]
     matmul = {threads: _matmul_gflops(threads) for threads in sorted({1, all_threads})}
     return {"isa": isa, "peaks": peaks, "torch_matmul_gflops": matmul}
+
+
+def versions() -> str:
+    """Name the versions that figures depend on."""
+    found = [report.versions()]
+    for package in PACKAGES.values():
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} (not installed)")
+    return ", ".join(found)
 
 
 def better(a: Any, b: Any) -> Any:

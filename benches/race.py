@@ -70,6 +70,8 @@ class Runner:
             self.reason = str(why)
             return
         first = self._time(1)
+        if self.task.part == 1:
+            self.last = (n, first)
         if first > LONG_SECONDS:
             self.seconds.append(first)
         elif first < TURN_SECONDS:

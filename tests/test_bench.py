@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from ancestral.nn import FVSBN, NADE, PixelCNN  # noqa: E402
 from benches import documents, machine, scaling, tables  # noqa: E402
 from benches.check import check  # noqa: E402
 from benches.contestants import Contestant, Task, Unsupported, load  # noqa: E402
-from benches.models import Entrant, Spec, digits, fvsbn, nade, prepare  # noqa: E402
-from benches.race import Pace, race, runners  # noqa: E402
+from benches.models import TINY, Entrant, digits, fvsbn, nade, prepare  # noqa: E402
+from benches.race import Pace, Runner, race, runners  # noqa: E402
 
 
 def _result(name: str, threads: int | None, median: float, part: float = 1.0) -> dict[str, Any]:
@@ -227,6 +228,22 @@ def test_a_call_that_would_take_too_long_is_not_made(clock: Clock) -> None:
     assert len(log) == before
 
 
+def test_one_call_tells_whether_a_larger_one_would_take_too_long(clock: Clock) -> None:
+    """A Runner that nobody asks for a record: so pytest-benchmark uses it."""
+    runner, entrant = Runner(Fake([], clock), threads=1), _entrant(FVSBN(4))
+    runner.prepare("sample", entrant, 100, PACE)
+    assert runner.task is not None
+    runner.prepare("sample", entrant, 1000, PACE)
+    assert runner.task is None
+    assert "takes too long" in runner.reason
+
+
+def test_the_clock_of_a_part_stands_for_the_whole() -> None:
+    before = time.perf_counter()
+    read = Task(lambda: None, part=0.25).clock()
+    assert before <= read / 4 <= time.perf_counter()
+
+
 @pytest.mark.parametrize("file", ["torch_usual", "torch_cached", "rust"])
 @pytest.mark.parametrize("make", [lambda: FVSBN(30), lambda: NADE(30, 5)], ids=["FVSBN", "NADE"])
 def test_contestants_agree(file: str, make: Any) -> None:
@@ -247,6 +264,6 @@ def test_a_contestant_with_another_likelihood_is_found() -> None:
 
 
 def test_models_are_prepared_with_digits_in_their_shape() -> None:
-    entrant = prepare(Spec("tiny", lambda: PixelCNN((1, 28, 28), 2, 2, 0, 1), epochs=0))
+    entrant = prepare(TINY[-1])
     assert entrant.batch(5001).shape == (5001, 1, 28, 28)
     np.testing.assert_array_equal(entrant.batch(1)[0].ravel(), digits().test[0])

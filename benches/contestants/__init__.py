@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib import import_module
@@ -22,6 +23,10 @@ class Task(NamedTuple):
 
     call: Callable[[], Any]
     part: float = 1.0  # of the whole work, where the whole would take minutes; its time is divided by this
+
+    def clock(self) -> float:
+        """Return a time in seconds, by which this part takes as long as the whole would."""
+        return time.perf_counter() / self.part
 
 
 class Contestant(ABC):
@@ -57,6 +62,8 @@ CONTESTANTS = {
     "numba_events": "NumbaEvents",
     "rust": "Rust",
 }
+# What a contestant needs beyond this package and torch.
+PACKAGES = {"jax_scan": "jax", "numba_events": "numba"}
 
 
 def load(file: str) -> type[Contestant]:

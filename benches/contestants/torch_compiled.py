@@ -10,13 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
 from ancestral.nn import Autoregressive
 from benches.contestants import Task, Unsupported
-from benches.contestants._torch import TorchContestant
+from benches.contestants._torch import TorchContestant, log_prob, log_prob_of_logits
 
 FVSBN_BLOCK = 14
 NADE_BLOCK = 14
@@ -33,7 +32,7 @@ class TorchCompiled(TorchContestant):
         walks = {"FVSBN": FvsbnWalk, "NADE": NadeWalk}
         self._walk = walks[module.kind](module) if module.kind in walks else None
         # A PixelCNN of 128 channels compiles for half a minute: once for all sizes.
-        self._forward = torch.compile(_forward, dynamic=self._walk is None)
+        self._forward = torch.compile(log_prob, dynamic=self._walk is None)
 
     def sampler(self, n: int) -> Task:
         walk = self._walk
@@ -53,7 +52,7 @@ class TorchCompiled(TorchContestant):
         def score() -> Tensor:
             if isinstance(self._walk, NadeWalk):
                 thresholds = torch.where(bits.T == 1, -torch.inf, torch.inf)  # force the data
-                return _log_prob(self._walk(thresholds)[1].T, bits)
+                return log_prob_of_logits(self._walk(thresholds)[1].T, bits)
             return self._forward(self._module, bits)
 
         return _compiled(score)
@@ -66,14 +65,6 @@ def _compiled(call: Callable[[], Tensor]) -> Task:
     except TorchDynamoException as why:
         raise Unsupported(f"does not compile: {str(why).splitlines()[0]}") from why
     return Task(call)
-
-
-def _forward(module: Autoregressive, bits: Tensor) -> Tensor:
-    return _log_prob(module._logits(bits.float()).flatten(1), bits.flatten(1))
-
-
-def _log_prob(logits: Tensor, bits: Tensor) -> Tensor:
-    return F.logsigmoid(torch.where(bits == 1, logits, -logits)).sum(1)
 
 
 class FvsbnWalk:

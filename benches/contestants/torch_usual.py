@@ -9,7 +9,7 @@ import torch
 
 from ancestral.demo.torch_samplers import usual_loop
 from benches.contestants import Task, Unsupported
-from benches.contestants._torch import TorchContestant
+from benches.contestants._torch import TorchContestant, log_prob
 
 PART_SECONDS = 0.5
 LONGEST_STEP = 2.0
@@ -39,6 +39,6 @@ class TorchUsual(TorchContestant):
 
         @torch.inference_mode()
         def score() -> torch.Tensor:
-            return self._module.log_prob(bits)
+            return log_prob(self._module, bits)
 
         return Task(score)
