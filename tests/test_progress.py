@@ -156,9 +156,9 @@ call, threads = sys.argv[1], int(sys.argv[2])
 heard = []
 
 def progress(done, total):
-    if not heard:
-        print("at work", flush=True)
     heard.append(done)
+    if len(heard) == 1:
+        print("at work", flush=True)
 
 # A parent that runs in the background hands down an ignored SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
