@@ -86,13 +86,13 @@ def test_saturated_units_and_logits(kind, scale):
     assert all(p.grad.isfinite().all() for p in module.parameters())
 
 
-@pytest.mark.parametrize("weight", [np.inf, -np.inf])
+@pytest.mark.parametrize("weight", [1e30, -1e30])
 def test_a_weight_that_has_run_away(weight):
-    """A unit is then 0 or 1; torch says NaN, even of rows without that bit."""
+    """A unit is then 0 or 1."""
     module, oracle = pair(NADE, 20, 12)
     with torch.no_grad():
         module.W[3, 5] = weight
-        oracle.W[3, 5] = np.sign(weight) * 1e30
+        oracle.W[3, 5] = weight
     x = rows(9, 20)
     x[:, 3] = x[:, 3] | (torch.arange(9) > 5)
     log_prob = module.log_prob(x)
@@ -349,10 +349,14 @@ class Scored(torch.utils.data.Dataset):
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-@pytest.mark.filterwarnings("ignore:This DataLoader")
-def test_data_loader_workers(method):
+def test_data_loader_workers(method, run_python):
+    """In a process of their own: where autograd has started threads before, torch refuses gradients after a fork."""
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} here")
+    run_python(f"import test_gradient; test_gradient.score_in_workers({method!r})")
+
+
+def score_in_workers(method):
     module, _ = pair(NADE, 12, 6)
     x = rows(6, 12)
     data = Scored(module, x)

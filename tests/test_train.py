@@ -506,11 +506,15 @@ def test_a_module_made_under_inference_mode_is_refused():
 @pytest.mark.parametrize(
     ("keywords", "error", "match"),
     [
-        ({"train": TRAIN.reshape(-1, 4, 4)}, ValueError, r"train must have shape \(n, 16\).*try train.reshape"),
+        (
+            {"train": TRAIN.reshape(-1, 4, 4)},
+            ValueError,
+            r"train has shape .*; wanted \(n, 16\); did you mean train.reshape",
+        ),
         ({"train": TRAIN[:0]}, ValueError, "train must hold at least one"),
         ({"train": TRAIN + 1}, ValueError, "train must hold only the values 0 ... 1"),
         ({"train": TRAIN.astype(complex)}, TypeError, "train"),
-        ({"valid": TRAIN[0]}, ValueError, r"valid must have shape \(n, 16\), got \(16,\)"),
+        ({"valid": TRAIN[0]}, ValueError, r"valid has shape \(16,\); wanted \(n, 16\)"),
         ({"valid": TRAIN[:0]}, ValueError, "valid"),
         ({"module": torch.nn.Linear(2, 2)}, TypeError, "module is a Linear; wanted a module of ancestral.nn"),
         ({"epochs": 0}, ValueError, "epochs must be >= 1"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -250,18 +250,15 @@ def _plain(name: str, x: Any, shape: tuple[int, ...]) -> Any:
                 what = f"a {type(x).__name__} whose entry {i} has shape {array.shape}"
                 raise TypeError(f"{name} is {what}; wanted {wanted}; labels are left out")
         return np.stack(arrays)
-    if isinstance(x, Tensor) and (x.layout != torch.strided or x.is_nested or x.is_meta or x.is_quantized):
-        kinds = {"nested": x.is_nested, "meta": x.is_meta, "quantized": x.is_quantized}
-        kind = next((kind for kind, is_so in kinds.items() if is_so), str(x.layout))
-        raise TypeError(f"{name} is a {kind} tensor; wanted a dense one with values")
-    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
-        raise ValueError(f"{name} has masked entries; wanted complete examples")
-    if not isinstance(x, (Tensor, np.ndarray, list, tuple)):
+    if isinstance(x, (Tensor, np.ndarray, list, tuple)):
+        return x
+    try:
         array = arguments.as_array(name, x)
-        if array.dtype.kind not in "buif":
-            raise TypeError(f"{name} is a {type(x).__name__}, to NumPy of dtype {array.dtype}; wanted {wanted}")
-        return array
-    return x
+    except TypeError:
+        raise TypeError(f"{name} is a {type(x).__name__}; wanted {wanted}") from None
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} is a {type(x).__name__} of dtype {array.dtype}; wanted {wanted}")
+    return array
 
 
 def _first(item: Any, place: str, shape: str) -> tuple[NDArray[Any], str]:
@@ -269,9 +266,10 @@ def _first(item: Any, place: str, shape: str) -> tuple[NDArray[Any], str]:
     if isinstance(item, (tuple, list)) and len(item) > 0:
         item, place = item[0], f"the first entry of {place}"
     kind = f"{place} is a {type(item).__name__}; wanted an array or tensor {shape}, or a tuple that begins with one"
-    if item is None or isinstance(item, (Mapping, str, bytes)):
-        raise TypeError(kind)
-    array = arguments.as_array(place, item)
+    try:
+        array = arguments.as_array(place, item)
+    except TypeError:
+        raise TypeError(kind) from None
     if array.dtype.kind not in "buif":
         raise TypeError(f"{kind}, of numbers")
     return array, place

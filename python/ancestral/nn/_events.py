@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ancestral._arrays import as_array
+from ancestral._shapes import wrong_shape
 from ancestral.nn._transforms import values_of
 
 _INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -18,45 +19,12 @@ _WIDE = (torch.uint16, torch.uint32, torch.uint64)  # torch cannot compare them
 def as_events(x: Any, event_shape: tuple[int, ...], n_classes: int, name: str) -> Tensor:
     """A tensor of (n, *event_shape) values in {0, ..., n_classes - 1}, or an error that names it."""
     tensor = _as_real_tensor(x, name)
-    if tensor.ndim != 1 + len(event_shape) or tuple(tensor.shape[1:]) != event_shape:
-        dims, shape = ", ".join(map(str, event_shape)), tuple(tensor.shape)
-        hint = _shape_hint(shape, event_shape, "permute" if isinstance(x, Tensor) else "transpose")
-        hint = f"; try {name}{hint}" if hint else ""
-        raise ValueError(f"{name} must have shape (n, {dims}), got {shape}{hint}")
+    shape = tuple(tensor.shape)
+    if tensor.ndim != 1 + len(event_shape) or shape[1:] != event_shape:
+        wanted = ", ".join(["n", *map(str, event_shape)])
+        raise wrong_shape(name, x, shape, event_shape, f"({wanted})", one=False, many=True)
     _check_support(tensor, n_classes, name)
     return tensor
-
-
-def _shape_hint(shape: tuple[int, ...], event_shape: tuple[int, ...], permute: str) -> str:
-    """What turns the shape into (n, *event_shape) and mixes no values, "" if that is not known."""
-    dims = ", ".join(map(str, event_shape))
-    if _reads_as(shape, event_shape):
-        return f".reshape(1, {dims})"
-    if _reads_as(shape[1:], event_shape):
-        return f".reshape(-1, {dims})"
-    if sorted(shape) == sorted(event_shape):
-        return f".{permute}({', '.join(map(str, _axes(shape, event_shape)))})[None]"
-    if sorted(shape[1:]) == sorted(event_shape):
-        return f".{permute}(0, {', '.join(str(1 + axis) for axis in _axes(shape[1:], event_shape))})"
-    return ""
-
-
-def _reads_as(shape: tuple[int, ...], event_shape: tuple[int, ...]) -> bool:
-    """Whether the shape holds one event in its order: flat, or with other axes of length 1."""
-    if len(shape) == 1 or len(event_shape) == 1:
-        return math.prod(shape) == math.prod(event_shape) and len(shape) > 0
-    return [size for size in shape if size != 1] == [size for size in event_shape if size != 1]
-
-
-def _axes(shape: tuple[int, ...], event_shape: tuple[int, ...]) -> list[int]:
-    """The axis of the shape for each of the event's; axes of one length stay in their order."""
-    left = list(enumerate(shape))
-    axes = []
-    for size in event_shape:
-        axis = next(pair for pair in left if pair[1] == size)
-        left.remove(axis)
-        axes.append(axis[0])
-    return axes
 
 
 def _as_real_tensor(x: Any, name: str) -> Tensor:
@@ -78,15 +46,9 @@ def _as_real_tensor(x: Any, name: str) -> Tensor:
 
 
 def _from_array(x: Any, name: str) -> Tensor:
-    try:
-        array = np.asarray(x)
-    except Exception as error:  # what a foreign object's __array__ happens to raise
-        kind = ValueError if isinstance(error, ValueError) else TypeError
-        raise kind(f"{name} must be a tensor or array: {error}") from error
+    array = as_array(name, x)
     if array.dtype.kind not in "buif":
         raise TypeError(f"{name} must be of a bool, integer or floating dtype, got {array.dtype}")
-    if np.ma.is_masked(x):
-        raise ValueError(f"{name} has masked values; wanted all observed")
     dtype = np.dtype(np.float64) if array.dtype == np.longdouble else array.dtype.newbyteorder("=")
     # A copy in the native byte order: torch takes no other, nor negative strides or read-only memory.
     return torch.from_numpy(np.array(array, dtype=dtype, order="C"))
