@@ -211,7 +211,7 @@ def test_every_instruction_set_gives_the_same_bytes(
     """And reads them back: so each reads what any other has written."""
     if not cpu_has(isa):
         pytest.skip(f"this CPU has no {isa}")
-    assert run_python(BYTES, ANCESTRAL_ISA=isa, timeout=300) == native_bytes
+    assert run_python(BYTES, ANCESTRAL_ISA=isa) == native_bytes
     assert native_bytes.count("\n") == 6 * (len(SMALL) + len(LARGE))
 
 

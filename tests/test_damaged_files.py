@@ -280,4 +280,4 @@ def test_an_enormous_image(run_python: Callable[..., str], tmp_path: Path) -> No
         except (ancestral.FormatError, ValueError, MemoryError) as error:
             print("refused", error)
         """
-        assert run_python(script, MODEL=str(path), timeout=30).startswith("refused")
+        assert run_python(script, MODEL=str(path)).startswith("refused")

@@ -184,7 +184,7 @@ def test_devices(path: str, run_python: Callable[..., str]) -> None:
     except (ancestral.FormatError, OSError):
         print("refused")
     """
-    assert run_python(script, MODEL=path, timeout=30) == "refused\n"
+    assert run_python(script, MODEL=path) == "refused\n"
 
 
 def test_a_pipe(tmp_path: Path) -> None:

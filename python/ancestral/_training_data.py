@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from ancestral import _arguments as arguments
 from ancestral import _checkpoint as checkpoints
-from ancestral.nn._base import Autoregressive, as_events
+from ancestral.nn._base import Autoregressive
+from ancestral.nn._events import as_events
 
 _ROOM = 2**22
 """Bytes of a memory-mapped file that are looked at together."""

@@ -40,7 +40,7 @@ def fit(
     weight_decay: float = 0.0,
     average: float | None = None,
     patience: int | None = 5,
-    rng: int | np.random.Generator | None = 0,
+    rng: arguments.Rng = 0,
     device: str | torch.device | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
@@ -89,7 +89,7 @@ def fit(
         are not averaged.
     patience : int, optional
         Stop after so many epochs without a lower validation NLL; None: never.
-    rng : int, Generator or None
+    rng : int, NumPy's or torch's Generator, or None
         Seed of the order of the examples, which depends on it and the epoch alone; a Generator gives a
         seed, None takes one from the system. Torch's global generators are neither read nor changed, except by what a
         Dataset or a DataLoader does itself; a DataLoader shuffles with its own generator.
@@ -154,7 +154,11 @@ def fit(
         identity["weights"] = weighting
         checkpoints.clear(file)
         if file.exists():
-            run.load(file, identity, seed_matters=isinstance(rng, (int, np.integer)))
+            run.load(
+                file,
+                identity,
+                seed_matters=rng is not None and not isinstance(rng, (np.random.Generator, torch.Generator)),
+            )
         else:
             run.save(file, identity)  # also shows at once whether it can be written
     for data in filter(None, (train_data, valid_data)):

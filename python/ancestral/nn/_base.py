@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ancestral._arguments import Rng
 from ancestral.model import Model
-from ancestral.nn._events import as_events as as_events
+from ancestral.nn._events import as_events
 from ancestral.nn._transforms import is_differentiated
 
 
@@ -150,7 +151,7 @@ class Autoregressive(nn.Module, ABC):
         self,
         n: int,
         *,
-        rng: int | np.random.Generator | None = None,
+        rng: Rng = None,
         start: int = 0,
         threads: int | None = None,
         progress: bool | Callable[[int, int], object] | None = None,
@@ -160,7 +161,7 @@ class Autoregressive(nn.Module, ABC):
 
         `torch.manual_seed` does not govern it: sample i depends on the weights, the seed `rng` and i alone, so that it
         is the same on any device and for any number of threads. `rng=0` gives the same draws always;
-        `rng=int(torch.randint(2**63 - 1, ()))` takes the seed from torch's generator.
+        `rng=torch.default_generator` takes the seed from the generator that `torch.manual_seed` sets.
 
         Returns
         -------
