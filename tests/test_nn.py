@@ -17,6 +17,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from ancestral.nn import FVSBN, NADE, Autoregressive, MaskedConv2d, PixelCNN  # noqa: E402
+from torch_modules import events, randomized  # noqa: E402
 
 ORDER = [3, 0, 4, 1, 2]
 
@@ -38,20 +39,6 @@ MAKERS = {
 def make(name, seed=0, scale=1.0):
     """A float64 module with random weights, those that are masked included."""
     return randomized(MAKERS[name]().double(), seed, scale)
-
-
-def randomized(module, seed=0, scale=1.0):
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.copy_(scale * noise)
-    return module
-
-
-def events(module, n, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, module.n_classes, (n, *module.event_shape), generator=generator)
 
 
 def sigmoid(t):

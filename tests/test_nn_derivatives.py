@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 from ancestral.nn import FVSBN, NADE, PixelCNN  # noqa: E402
 from ancestral.nn.nade import _ChunkedLogits  # noqa: E402
+from torch_modules import events, randomized  # noqa: E402
 
 ORDER = [3, 0, 10, 4, 1, 9, 2, 8, 5, 7, 6]
 BITS = {
@@ -25,17 +26,7 @@ ALL = BITS | IMAGES | CLASSES
 
 
 def make(name, **how):
-    module = ALL[name](**how)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for p in module.parameters():
-            p.copy_(0.7 * torch.randn(p.shape, generator=generator))
-    return module
-
-
-def events(module, n=5):
-    shape = (n, *module.event_shape)
-    return torch.randint(0, module.n_classes, shape, generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    return randomized(ALL[name](**how), scale=0.7)
 
 
 def formula(module, x):

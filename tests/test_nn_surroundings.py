@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from ancestral.nn import FVSBN, NADE, PixelCNN  # noqa: E402
+from torch_modules import events, randomized  # noqa: E402
 
 ORDER = [3, 0, 4, 1, 2, 5]
 MODULES = {
@@ -24,17 +25,7 @@ MODULES = {
 
 
 def make(name):
-    module = MODULES[name]()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for p in module.parameters():
-            p.copy_(0.7 * torch.randn(p.shape, generator=generator))
-    return module
-
-
-def events(module, n=5):
-    shape = (n, *module.event_shape)
-    return torch.randint(0, module.n_classes, shape, generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    return randomized(MODULES[name](), scale=0.7)
 
 
 every_module = pytest.mark.parametrize("name", MODULES)
