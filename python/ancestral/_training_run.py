@@ -107,8 +107,10 @@ class Run:
     def _not_finite(self, what: str, value: float, place: str, lr: float) -> FloatingPointError:
         best = self.history.best_epoch
         kept = "its initial weights" if best is None else f"the weights of epoch {best}"
+        names = [name for name, weight in self.module.named_parameters() if not weight.isfinite().all()]
+        where = f" with weights that are not finite in {', '.join(names)}" if names else ""
         return FloatingPointError(
-            f"{what} is {value} at {place} (lr {lr:.3g}). Try a lower lr than {self.settings['lr']:g}. "
+            f"{what} is {value} at {place} (lr {lr:.3g}){where}. Try a lower lr than {self.settings['lr']:g}. "
             f"The module has {kept}."
         )
 
