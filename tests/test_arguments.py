@@ -337,7 +337,7 @@ def first(model: Any, x: np.ndarray) -> np.ndarray:
 
 
 def evidence(model: Any, x: np.ndarray) -> np.ndarray:
-    return np.where(first(model, x), x, -1).astype(np.int8)
+    return np.where(first(model, x), x.astype(np.int8), -1)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

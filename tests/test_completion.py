@@ -213,7 +213,7 @@ def test_what_was_not_observed_is_ignored(plain: Case) -> None:
     x, masks = plain.events(6), random_masks(plain, 6, seed=2)
     expected = plain.model.complete(x, masks, n_samples=50, rng=0)
     for junk in (np.nan, -1, 300, 0.5, np.inf):
-        same(plain.model.complete(np.where(masks, x, junk), masks, n_samples=50, rng=0), expected)
+        same(plain.model.complete(np.where(masks, x.astype(float), junk), masks, n_samples=50, rng=0), expected)
 
 
 def test_shapes(build: Callable[..., Case]) -> None:

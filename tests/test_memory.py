@@ -124,7 +124,7 @@ np.save(folder / "bytes.npy", x)
 np.save(folder / "floats.npy", x.astype(np.float32))
 mapped = [np.load(folder / name, mmap_mode="r") for name in ("bytes.npy", "floats.npy")]
 prefix, odd = np.arange(d) < d - 4, np.arange(d) % 2 == 1
-evidence = np.where(prefix, x[0], -1).astype(np.int8)
+evidence = np.where(prefix, x[0].astype(np.int8), -1)
 high = np.maximum(x, np.arange(d) > 4)
 allowed = np.ones((n, d, 2), bool)
 allowed[:, 3] = [True, False]
