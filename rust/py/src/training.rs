@@ -51,13 +51,12 @@ impl Scored {
 type LogProb<'py> = Bound<'py, PyArray1<f64>>;
 
 /// Scores the rows of `x` with a model made for it, whose weights may be out of bounds.
-fn score<'py, M: Model>(
+fn score<'py>(
     py: Python<'py>,
-    make: impl Send + FnOnce() -> Result<(M, bool), Error>,
+    (model, bounded): (impl Model, bool),
     x: &Read<'_, u8>,
     threads: usize,
 ) -> PyResult<(LogProb<'py>, Scored)> {
-    let (model, bounded) = py.detach(make).map_err(raise)?;
     let n = x.shape().first().copied().unwrap_or(0);
     let n_features = model.feature_shape().map_or(0, |shape| shape.iter().product());
     let x = slice("x", x, n * model.event().n_dims())?;
@@ -127,7 +126,9 @@ pub fn fvsbn_score<'py>(
     threads: usize,
 ) -> PyResult<(LogProb<'py>, Scored)> {
     let weights = fvsbn_weights(&weights)?;
-    score(py, || Ok((Fvsbn::in_training(weights)?, fvsbn::are_bounded(weights)?)), &x, threads)
+    let model = py.detach(|| Fvsbn::in_training(weights)).map_err(raise)?;
+    let bounded = model.is_bounded();
+    score(py, (model, bounded), &x, threads)
 }
 
 /// Fills `gradients`, shaped as the weights, with the gradient of Σ scale · log p for rows `x` that `fvsbn_score` has scored.
@@ -171,7 +172,9 @@ pub fn nade_score<'py>(
     threads: usize,
 ) -> PyResult<(LogProb<'py>, Scored)> {
     let weights = nade_weights(&weights)?;
-    score(py, || Ok((Nade::in_training(weights)?, weights.are_bounded()?)), &x, threads)
+    let model = py.detach(|| Nade::in_training(weights)).map_err(raise)?;
+    let bounded = model.is_bounded();
+    score(py, (model, bounded), &x, threads)
 }
 
 /// Fills `gradients`, shaped as the weights, with the gradient of Σ scale · log p for rows `x` that `nade_score` has scored.

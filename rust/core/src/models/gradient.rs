@@ -37,14 +37,14 @@ impl Scored<'_> {
 }
 
 /// Whether weights are finite, and so small that no sum of some of them leaves the range of f32: whether Σ |w| is a number.
-pub(super) fn are_bounded<'a>(isa: Isa, rows: impl Iterator<Item = &'a [f32]>) -> bool {
-    isa.run(AbsSum(rows)).is_finite()
+pub(super) fn are_bounded(isa: Isa, weights: &[f32]) -> bool {
+    isa.run(AbsSum(weights)).is_finite()
 }
 
-/// About Σ |w| over rows of weights: some may be counted twice. It is no number if one of them is none.
-struct AbsSum<R>(R);
+/// Σ |w|, in an order of its own.
+struct AbsSum<'a>(&'a [f32]);
 
-impl<'a, R: Iterator<Item = &'a [f32]>> Kernel for AbsSum<R> {
+impl Kernel for AbsSum<'_> {
     type Output = f32;
 
     #[inline(always)]
@@ -52,22 +52,14 @@ impl<'a, R: Iterator<Item = &'a [f32]>> Kernel for AbsSum<R> {
         // An addition waits for the one before it, so there are several sums.
         const SUMS: usize = 8;
         let mut sums = [l.splat(0.0); SUMS];
-        for row in self.0 {
-            let (many, few) = row.as_chunks::<{ SUMS * LANES }>();
-            for many in many {
-                for (sum, values) in sums.iter_mut().zip(many.as_chunks().0) {
-                    *sum = l.add(*sum, math::abs(l, l.read(values)));
-                }
-            }
-            let (packs, rest) = few.as_chunks();
-            for (sum, values) in sums.iter_mut().zip(packs) {
+        let (many, few) = self.0.as_chunks::<{ SUMS * LANES }>();
+        for many in many {
+            for (sum, values) in sums.iter_mut().zip(many.as_chunks().0) {
                 *sum = l.add(*sum, math::abs(l, l.read(values)));
             }
-            if !rest.is_empty() {
-                // The last sixteen, some of them once more: whether the sum is a number stays the same.
-                let last = row.last_chunk().map_or_else(|| l.load(&to_pack(rest)), |last| l.read(last));
-                sums[0] = l.add(sums[0], math::abs(l, last));
-            }
+        }
+        for values in few.chunks(LANES) {
+            sums[0] = l.add(sums[0], math::abs(l, l.load(&to_pack(values))));
         }
         let mut packs = [Pack::ZERO; SUMS];
         store_packs(l, &mut packs, sums);

@@ -15,13 +15,13 @@ mod walk;
 use serde::Deserialize;
 
 use self::{events::Events, walk::Walk};
-use super::{abs_sum, check_range};
+use super::{abs_sum, check_range, gradient::are_bounded};
 use crate::{
     block::Block,
     checkpoint::Checkpoint,
     error::Error,
     event::Event,
-    kernels::{Isa, LANES, Pack, in_default_mode, to_packs},
+    kernels::{Isa, LANES, Pack, flat, in_default_mode, to_packs},
     model::{Model, Scratch},
 };
 
@@ -42,17 +42,6 @@ const PAIR_ROWS: usize = 4;
 /// Rows for the inputs of a block among themselves: one for each combination of the values of each four.
 const OWN_ROWS: usize = LANES / 4 * 16;
 
-/// Whether the weights of a training step, as [`Fvsbn::in_training`] takes them, are finite, and so small that no sum of some of
-/// them leaves the range of f32.
-///
-/// # Errors
-/// [`Error::Isa`]
-pub fn are_bounded([weight, bias]: [&[f32]; 2]) -> Result<bool, Error> {
-    let n_dims = bias.len();
-    let rows = (0..n_dims).map(|i| &weight[i * n_dims..][..i]).chain([bias]);
-    Ok(super::gradient::are_bounded(Isa::get()?, rows))
-}
-
 /// A trained FVSBN.
 pub struct Fvsbn {
     event: Event,
@@ -61,6 +50,8 @@ pub struct Fvsbn {
     before: Vec<Vec<Pack>>,
     /// For each block, what its outputs add to each other, w_ij only where j < i.
     own: Vec<[Pack; OWN_ROWS]>,
+    /// [`Fvsbn::is_bounded`]
+    bounded: bool,
 }
 
 impl Fvsbn {
@@ -72,21 +63,28 @@ impl Fvsbn {
         let [weight, bias] = [tensors[0].data(), tensors[1].data()];
         let row = |i: usize| &weight[i * n_dims..][..i];
         check_range("output", (0..n_dims).map(|i| abs_sum(row(i)) + f64::from(bias[i].abs())))?;
-        Ok(Self::from_rows(event, [weight, bias]))
+        Self::from_rows(event, [weight, bias])
     }
 
-    /// The weights of a training step. Its likelihoods mean nothing unless these are bounded ([`are_bounded`]).
+    /// The weights of a training step. Its likelihoods mean nothing unless it [is bounded](Self::is_bounded).
     pub fn in_training([weight, bias]: [&[f32]; 2]) -> Result<Self, Error> {
         let event = Event::new(vec![bias.len()], 2, || None)?;
-        Ok(in_default_mode(|| Self::from_rows(event, [weight, bias])))
+        in_default_mode(|| Self::from_rows(event, [weight, bias]))
     }
 
-    fn from_rows(event: Event, [weight, bias]: [&[f32]; 2]) -> Self {
+    /// Whether the weights are finite, and so small that no sum of some of them leaves the range of f32.
+    pub fn is_bounded(&self) -> bool {
+        self.bounded
+    }
+
+    fn from_rows(event: Event, [weight, bias]: [&[f32]; 2]) -> Result<Self, Error> {
+        let isa = Isa::get()?;
         let n_dims = bias.len();
         let row = |i: usize| &weight[i * n_dims..][..i];
         let blocks = n_dims.div_ceil(LANES);
         let mut before: Vec<_> = (0..blocks).map(|at| vec![Pack::ZERO; at * LANES / 2 * PAIR_ROWS]).collect();
         let mut own = vec![[Pack::ZERO; OWN_ROWS]; blocks];
+        let mut bounded = are_bounded(isa, bias);
         for (at, (before, own)) in before.iter_mut().zip(&mut own).enumerate() {
             let outputs = at * LANES..n_dims.min((at + 1) * LANES);
             let (earlier, block): (Vec<_>, Vec<_>) = outputs.map(|i| row(i).split_at(at * LANES)).unzip();
@@ -104,8 +102,10 @@ impl Fvsbn {
                     }
                 }
             }
+            // They hold every weight, and are near.
+            bounded = bounded && are_bounded(isa, flat(before)) && are_bounded(isa, flat(own));
         }
-        Self { event, bias: to_packs(bias), before, own }
+        Ok(Self { event, bias: to_packs(bias), before, own, bounded })
     }
 }
 

@@ -72,14 +72,6 @@ impl<'a> Weights<'a> {
     fn v(self, step: usize) -> &'a [f32] {
         &self.v[step * self.c.len()..][..self.c.len()]
     }
-
-    /// Whether they are finite, and so small that no sum of some of them leaves the range of f32.
-    ///
-    /// # Errors
-    /// [`Error::Isa`]
-    pub fn are_bounded(self) -> Result<bool, Error> {
-        Ok(are_bounded(Isa::get()?, [self.w, self.c, self.v, self.b].into_iter()))
-    }
 }
 
 /// A NADE: one that is kept, or that of a training step.
@@ -89,6 +81,8 @@ pub struct Nade<'a> {
     layout: Layout<'a>,
     /// Filled up so that sixteen can be read from any step on.
     b: Vec<f32>,
+    /// [`Nade::is_bounded`]
+    bounded: bool,
 }
 
 /// Where a walk finds its weights.
@@ -136,17 +130,24 @@ impl Nade<'static> {
         strips.fill(isa, weights, 0..n_dims / TILE + 1, &vec![1; n_dims]);
         let hidden = Hidden::new(isa, w.to_vec().into(), c);
         let first_logits = isa.run(FirstLogits { hidden: &hidden, weights, n_steps: n_dims });
-        Ok(Self { event, hidden, layout: Layout::Kept { strips, first_logits }, b: filled_up(b) })
+        Ok(Self { event, hidden, layout: Layout::Kept { strips, first_logits }, b: filled_up(b), bounded: true })
     }
 }
 
 impl<'a> Nade<'a> {
-    /// That of a training step. Its likelihoods mean nothing unless the weights are bounded ([`Weights::are_bounded`]).
+    /// That of a training step. Its likelihoods mean nothing unless the weights [are bounded](Self::is_bounded).
     pub fn in_training(weights: Weights<'a>) -> Result<Self, Error> {
         let event = Event::new(vec![weights.b.len()], 2, || None)?;
         let isa = Isa::get()?;
         let hidden = in_default_mode(|| Hidden::new(isa, weights.w.into(), weights.c));
-        Ok(Self { event, hidden, layout: Layout::Raw(weights), b: filled_up(weights.b) })
+        let Weights { w, c, v, b } = weights;
+        let bounded = [w, c, v, b].into_iter().all(|weights| are_bounded(isa, weights));
+        Ok(Self { event, hidden, layout: Layout::Raw(weights), b: filled_up(b), bounded })
+    }
+
+    /// Whether the weights are finite, and so small that no sum of some of them leaves the range of f32.
+    pub fn is_bounded(&self) -> bool {
+        self.bounded
     }
 
     /// The logits before a sample's first one, of the first `n_steps` steps at least.
