@@ -59,7 +59,7 @@ bench: .venv/bench-ready ## race torch, torch.compile, JAX and Numba; write the 
 bench-quick: .venv/bench-ready ## the same with fewer models, sizes and rounds, and print it only (two minutes)
 	$(RUN) -m benches run --quick
 
-bench-pytest: .venv/bench-ready ## the same as cases of pytest-benchmark, to be compared with another run's (15 minutes; BENCH='-k rust --benchmark-autosave')
+bench-pytest: .venv/bench-ready ## the same as cases of pytest-benchmark, to be compared with another run's (up to 25 minutes; BENCH='-k rust --benchmark-autosave')
 	$(RUN) -m pytest benches $(BENCH)
 
 lint: build ## rustfmt, clippy, ruff, mypy --strict, stubtest
