@@ -155,7 +155,9 @@ calls = {
     "log_prob, mapped floats": lambda: model.log_prob(mapped[1], threads=2),
     "log_prob, batches": lambda: deque(model.log_prob_batches(np.array_split(x, n // 500), threads=2), 0),
 }
-model.sample(1, evidence=evidence)  # imports a part of NumPy
+# Their first calls import parts of NumPy and of Python.
+model.sample(1, evidence=evidence)
+model.sample_to(folder / "first.npy", 1)
 # What the documentation says they take beside.
 documented = {
     "encode": len(blob),
