@@ -157,6 +157,8 @@ class NoArray:
 
 REFUSED = {
     "sparse": (lambda x: x.float().to_sparse(), TypeError, r"x is a torch.sparse_coo tensor; .* x.to_dense\(\)"),
+    "sparse bytes": (lambda x: x.to_sparse(), TypeError, r"x is a torch.sparse_coo tensor; .* x.to_dense\(\)"),
+    "nested bytes": (lambda x: torch.nested.nested_tensor(list(x)), TypeError, "x is a nested tensor; wanted a plain"),
     "compressed": (lambda x: x.float().flatten(1).to_sparse_csr(), TypeError, r"x is a torch.sparse_csr tensor"),
     "nested": (
         lambda x: torch.nested.nested_tensor(list(x.float())),

@@ -63,7 +63,7 @@ class OrderedBits(Autoregressive):
         if weights is None:
             return super().log_prob(x)
         # The core looks at every value, in less time than torch takes to begin.
-        if not (type(x) is Tensor and x.dtype is torch.uint8 and x.is_cpu and x.shape[1:] == self.event_shape):
+        if not (_is_bytes(x) and x.shape[1:] == self.event_shape):
             x = as_events(x, self.event_shape, self.n_classes, "x")
             if is_differentiated(x):
                 return self._log_prob_in_torch(self._as_weights(x))
@@ -113,3 +113,15 @@ class OrderedBits(Autoregressive):
             super()._load_from_state_dict(
                 state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
             )
+
+
+def _is_bytes(x: Any) -> bool:
+    """Whether x is a tensor of bytes in memory that NumPy can read."""
+    return (
+        type(x) is Tensor
+        and x.dtype is torch.uint8
+        and x.is_cpu
+        and x.layout is torch.strided
+        and not x.is_nested
+        and not x.is_neg()
+    )
