@@ -26,7 +26,7 @@ fn build(kind: &str, config: serde_json::Value, shapes: &[(String, Vec<usize>)],
             (name.clone(), Tensor::new(name, shape.clone(), data).expect("as many as the shape says"))
         })
         .collect();
-    let checkpoint = Checkpoint { kind: kind.into(), config, tensors: tensors.into_iter().collect() };
+    let checkpoint = Checkpoint { kind: kind.into(), config, graph: None, tensors: tensors.into_iter().collect() };
     models::build(&checkpoint).expect("a model of this config")
 }
 

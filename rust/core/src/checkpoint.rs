@@ -1,7 +1,7 @@
 //! A model at rest: its kind, its config and its named tensors, in a safetensors file.
 //!
-//! The file's `__metadata__` holds `format` (`ancestral`), `version` (`1`), `kind` and `config` (JSON). Everything is
-//! little-endian f32 and finite. Reading checks the whole before a model is built from it, and allocates no more
+//! The file's `__metadata__` holds `format` (`ancestral`), `version`, `kind` and `config` (JSON): version 1. A network's has `graph`
+//! (JSON, [`crate::net::spec`]) as well: version 2. Everything is little-endian f32 and finite. Reading checks the whole before a model is built from it, and allocates no more
 //! than a small multiple of what was given.
 
 use std::{
@@ -20,11 +20,16 @@ use sha2::{Digest, Sha256};
 use crate::{error::Error, kernels::in_default_mode};
 
 const FORMAT: &str = "ancestral";
-const VERSION: &str = "1";
+/// Version of a file without a graph, and with one.
+const VERSIONS: [&str; 2] = ["1", "2"];
 /// Levels of a header (tensors, what is said of one, its shape), and more than any config has.
 const LEVELS: usize = 3;
+/// Levels of a graph: its nodes, a node, its offsets, one of them.
+const GRAPH_LEVELS: usize = 5;
 /// Values that the config of any model may have, however small.
 const SETTINGS: usize = 32;
+/// Values that the graph of any network may have, however small.
+const GRAPH_SETTINGS: usize = 4096;
 
 /// A tensor of finite floats in row-major order.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +54,11 @@ impl Tensor {
         }
     }
 
+    /// Its shape.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
     /// Its values.
     pub fn data(&self) -> &[f32] {
         &self.data
@@ -62,6 +72,8 @@ pub struct Checkpoint {
     pub kind: String,
     /// The family's settings.
     pub config: Value,
+    /// The graph of a network.
+    pub graph: Option<Value>,
     /// The weights by name.
     pub tensors: BTreeMap<String, Tensor>,
 }
@@ -85,14 +97,21 @@ impl Checkpoint {
         if field("format")? != FORMAT {
             return Err(Error::format(format!("the file's format is {:?}; wanted {FORMAT:?}", field("format")?)));
         }
-        if field("version")? != VERSION {
-            return Err(Error::format(format!(
-                "the file's format version is {:?}; this release reads version {VERSION:?}",
-                field("version")?
-            )));
-        }
+        let has_graph = match VERSIONS.iter().position(|known| field("version").is_ok_and(|version| version == known)) {
+            Some(at) => at == 1,
+            None => {
+                return Err(Error::format(format!(
+                    "the file's format version is {:?}; this release reads versions {:?} and {:?}",
+                    field("version")?,
+                    VERSIONS[0],
+                    VERSIONS[1]
+                )));
+            }
+        };
         let kind = field("kind")?.clone();
-        let config = parse(field("config")?, (bytes.len() - 8 - header_len) / size_of::<f32>())?;
+        let floats = (bytes.len() - 8 - header_len) / size_of::<f32>();
+        let config = parse(field("config")?, floats)?;
+        let graph = if has_graph { Some(parse_graph(field("graph")?, floats)?) } else { None };
         let mut tensors = BTreeMap::new();
         for (name, view) in SafeTensors::deserialize(bytes).map_err(invalid)?.iter() {
             if view.dtype() != Dtype::F32 {
@@ -102,7 +121,7 @@ impl Checkpoint {
             let data = floats.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
             tensors.insert(name.to_owned(), Tensor::new(name, view.shape().to_vec(), data)?);
         }
-        Ok(Self { kind, config, tensors })
+        Ok(Self { kind, config, graph, tensors })
     }
 
     /// SHA-256 of the bytes of its file: what tells models apart.
@@ -114,8 +133,12 @@ impl Checkpoint {
     ///
     /// The header is put together here because the library would write the metadata in the order of a hash map.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let metadata =
-            json!({"format": FORMAT, "version": VERSION, "kind": self.kind, "config": self.config.to_string()});
+        let version = VERSIONS[usize::from(self.graph.is_some())];
+        let mut metadata =
+            json!({"format": FORMAT, "version": version, "kind": self.kind, "config": self.config.to_string()});
+        if let Some(graph) = &self.graph {
+            metadata["graph"] = graph.to_string().into();
+        }
         let mut header = serde_json::Map::from_iter([("__metadata__".to_owned(), metadata)]);
         let mut end = 0;
         for (name, tensor) in &self.tensors {
@@ -238,12 +261,24 @@ impl<'de> Visitor<'de> for Strict {
 
 /// A config from its JSON text, for a model of at most so many floats.
 pub fn parse(config: &str, floats: usize) -> Result<Value, Error> {
-    let invalid = |error| Error::format(format!("the config is not JSON: {error}"));
-    // The longest config is that of an order, which lists as many dimensions as there are biases. A list in memory takes
-    // many times its text.
-    let values = Strict { levels: LEVELS }.count(config.as_bytes()).map_err(invalid)?;
-    if values > floats.saturating_add(SETTINGS) {
-        return Err(Error::format(format!("the config has {values} values, more than a model of {floats} floats can")));
+    // The longest config is that of an order, which lists as many dimensions as there are biases.
+    parse_json("config", config, LEVELS, floats.saturating_add(SETTINGS))
+}
+
+/// A graph from its JSON text, for a network of at most so many floats.
+pub fn parse_graph(graph: &str, floats: usize) -> Result<Value, Error> {
+    // A network of few weights has many nodes, and many nodes of one network may share its weights.
+    parse_json("graph", graph, GRAPH_LEVELS, floats.saturating_mul(4).saturating_add(GRAPH_SETTINGS))
+}
+
+/// JSON of so many levels and values at most. A list in memory takes many times its text.
+fn parse_json(what: &str, text: &str, levels: usize, most: usize) -> Result<Value, Error> {
+    let invalid = |error| Error::format(format!("the {what} is not JSON: {error}"));
+    let values = Strict { levels }.count(text.as_bytes()).map_err(invalid)?;
+    if values > most {
+        return Err(Error::format(format!(
+            "the {what} has {values} values, more than {most}, for which the file has floats"
+        )));
     }
-    in_default_mode(|| serde_json::from_str(config).map_err(invalid))
+    in_default_mode(|| serde_json::from_str(text).map_err(invalid))
 }

@@ -11,6 +11,7 @@
 //! let checkpoint = Checkpoint {
 //!     kind: "FVSBN".into(),
 //!     config: serde_json::json!({"n_dims": 2, "order": null}),
+//!     graph: None,
 //!     tensors: [
 //!         ("weight".into(), Tensor::new("weight", vec![2, 2], vec![0.0, 0.0, 6.0, 0.0])?),
 //!         ("bias".into(), Tensor::new("bias", vec![2], vec![0.0, -3.0])?),
@@ -40,8 +41,9 @@ pub mod error;
 pub mod event;
 pub mod head;
 pub mod kernels;
+pub mod layers;
 pub mod model;
 pub mod models;
+pub mod net;
 pub mod philox;
-mod stream;
 mod threads;

@@ -74,13 +74,15 @@ struct Call {
 
 #[pymethods]
 impl Model {
-    /// A model from its kind, its config as JSON, and its tensors.
+    /// A model from its kind, its config as JSON, and its tensors; a network from its graph as JSON too.
     #[staticmethod]
+    #[pyo3(signature = (kind, config, tensors, graph=None))]
     fn from_tensors(
         py: Python<'_>,
         kind: String,
         config: &str,
         tensors: HashMap<String, PyReadonlyArrayDyn<'_, f32>>,
+        graph: Option<&str>,
     ) -> PyResult<Self> {
         let mut read = BTreeMap::new();
         for (name, array) in tensors {
@@ -90,7 +92,8 @@ impl Model {
         }
         let floats = read.values().map(|tensor| tensor.data().len()).sum();
         let config = checkpoint::parse(config, floats).map_err(raise)?;
-        py.detach(|| Self::new(Checkpoint { kind, config, tensors: read }))
+        let graph = graph.map(|graph| checkpoint::parse_graph(graph, floats)).transpose().map_err(raise)?;
+        py.detach(|| Self::new(Checkpoint { kind, config, graph, tensors: read }))
     }
 
     /// A model from the bytes of a file.
@@ -115,6 +118,12 @@ impl Model {
     #[getter]
     fn config(&self) -> String {
         self.checkpoint.config.to_string()
+    }
+
+    /// The graph of a network as JSON; None for a model that is not one, or in a file of version 1.
+    #[getter]
+    fn graph(&self) -> Option<String> {
+        self.checkpoint.graph.as_ref().map(ToString::to_string)
     }
 
     /// Shape of one event.

@@ -1,4 +1,4 @@
-//! Damage to a safetensors header, which is JSON, and to the config inside it, which is JSON in a string.
+//! Damage to a safetensors header, which is JSON, and to the config and the graph inside it, which are JSON in strings.
 
 use std::iter;
 
@@ -16,18 +16,20 @@ const NUMBERS: &[&str] = &[
 const STRINGS: &[&str] = &[
     "", "F32", "F16", "BF16", "F64", "I32", "U8", "BOOL", "F4", "FVSBN", "NADE", "PixelCNN", "ancestral", "1", "2",
     "W", "c", "V", "b", "weight", "bias", "input.weight", "head_out.bias", "blocks.0.conv.weight", "\u{0}",
-    "\u{1b}[31m", "é", "null", "{}",
+    "\u{1b}[31m", "é", "null", "{}", "x", "n0", "n1", "n2", "n5", "t0", "t1", "t2", "values", "one_hot", "taps", "dense", "relu",
+    "leaky_relu", "elu", "concat_elu", "tanh", "sigmoid", "silu", "gelu", "gate", "add", "multiply", "concat", "average",
 ];
 
 /// Damages the header in one way, and returns its text.
 pub fn damage(rng: &mut Rng, header: &mut Value) -> String {
     if rng.u8(..3) == 0 {
-        // Within the config.
-        let text = header["__metadata__"]["config"].as_str().unwrap_or("").to_owned();
-        if let Ok(mut config) = serde_json::from_str::<Value>(&text)
+        // Within the config or the graph.
+        let within = if header["__metadata__"]["graph"].is_string() && rng.u8(..8) > 0 { "graph" } else { "config" };
+        let text = header["__metadata__"][within].as_str().unwrap_or("").to_owned();
+        if let Ok(mut json) = serde_json::from_str::<Value>(&text)
             && let Some(metadata) = header["__metadata__"].as_object_mut()
         {
-            metadata.insert("config".into(), Value::String(damage_json(rng, &mut config)));
+            metadata.insert(within.into(), Value::String(damage_json(rng, &mut json)));
         }
         return header.to_string();
     }

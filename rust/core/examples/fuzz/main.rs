@@ -6,6 +6,7 @@
 
 mod bytes;
 mod compressed;
+mod graph;
 mod header;
 mod model;
 

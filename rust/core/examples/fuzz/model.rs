@@ -14,7 +14,7 @@ use ancestral_core::{
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use crate::{Target, bytes, header, peak_of};
+use crate::{Target, bytes, graph, header, peak_of};
 
 /// Bytes that reading may allocate for each byte of a file, and beside that.
 const MEMORY: (usize, usize) = (64, 1 << 16);
@@ -126,10 +126,11 @@ fn join(text: &[u8], data: &[u8]) -> Vec<u8> {
 
 /// A small model of some kind. Most have weights as models have them, some all that floats can be.
 pub fn checkpoint(rng: &mut Rng) -> Checkpoint {
-    let (kind, config, shapes) = match rng.u8(..4) {
+    let (kind, config, graph, shapes) = match rng.u8(..6) {
         0 => fvsbn(rng),
         1 => nade(rng),
-        _ => pixelcnn(rng),
+        2 => pixelcnn(rng),
+        _ => graph::network(rng),
     };
     let scale = if rng.bool() { 1.0 } else { *rng.choice(&[0.0, 1e-42, 30.0, 1e6, 1e18, 1e37]).expect("some") };
     let tensors = shapes.into_iter().map(|(name, shape)| {
@@ -137,10 +138,11 @@ pub fn checkpoint(rng: &mut Rng) -> Checkpoint {
         let tensor = Tensor::new(&name, shape, data).expect("finite, and as many as the shape says");
         (name, tensor)
     });
-    Checkpoint { kind: kind.into(), config, tensors: tensors.collect::<BTreeMap<_, _>>() }
+    Checkpoint { kind: kind.into(), config, graph, tensors: tensors.collect::<BTreeMap<_, _>>() }
 }
 
-type Parts = (&'static str, Value, Vec<(String, Vec<usize>)>);
+/// Kind, config, graph, and the shapes of the tensors by name.
+pub type Parts = (&'static str, Value, Option<Value>, Vec<(String, Vec<usize>)>);
 
 fn order(rng: &mut Rng, n_dims: usize) -> Value {
     let mut order: Vec<_> = (0..n_dims).collect();
@@ -151,14 +153,14 @@ fn order(rng: &mut Rng, n_dims: usize) -> Value {
 fn fvsbn(rng: &mut Rng) -> Parts {
     let n = rng.usize(1..40);
     let config = json!({"n_dims": n, "order": order(rng, n)});
-    ("FVSBN", config, vec![("weight".into(), vec![n, n]), ("bias".into(), vec![n])])
+    ("FVSBN", config, None, vec![("weight".into(), vec![n, n]), ("bias".into(), vec![n])])
 }
 
 fn nade(rng: &mut Rng) -> Parts {
     let (n, hidden) = (rng.usize(1..40), rng.usize(1..40));
     let config = json!({"n_dims": n, "n_hidden": hidden, "order": order(rng, n)});
     let shapes = [("W", vec![n, hidden]), ("c", vec![hidden]), ("V", vec![n, hidden]), ("b", vec![n])];
-    ("NADE", config, shapes.map(|(name, shape)| (name.to_owned(), shape)).into())
+    ("NADE", config, None, shapes.map(|(name, shape)| (name.to_owned(), shape)).into())
 }
 
 fn pixelcnn(rng: &mut Rng) -> Parts {
@@ -182,7 +184,7 @@ fn pixelcnn(rng: &mut Rng) -> Parts {
         "event_shape": shape, "n_classes": n_classes, "n_channels": 2 * half, "n_blocks": n_blocks, "n_head": n_head,
         "input_scale": rng.f64(), "input_shift": rng.f64() - 0.5,
     });
-    ("PixelCNN", config, shapes.collect())
+    ("PixelCNN", config, None, shapes.collect())
 }
 
 /// What is written is read back as it was.

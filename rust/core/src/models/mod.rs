@@ -3,15 +3,19 @@
 pub mod fvsbn;
 pub mod gradient;
 pub mod nade;
-pub mod pixelcnn;
 
 pub use fvsbn::Fvsbn;
 pub use nade::Nade;
-pub use pixelcnn::PixelCnn;
 
 use std::iter;
 
-use crate::{checkpoint::Checkpoint, error::Error, kernels::in_default_mode, model::Model};
+use crate::{
+    checkpoint::Checkpoint,
+    error::Error,
+    kernels::in_default_mode,
+    model::Model,
+    net::{Network, version1},
+};
 
 /// Builds the model that a checkpoint describes.
 ///
@@ -19,15 +23,18 @@ use crate::{checkpoint::Checkpoint, error::Error, kernels::in_default_mode, mode
 /// [`Error::Format`] if the kind is unknown, the config is not the kind's, or the tensors are not the config's.
 pub fn build(checkpoint: &Checkpoint) -> Result<Box<dyn Model>, Error> {
     in_default_mode(|| -> Result<Box<dyn Model>, Error> {
-        match checkpoint.kind.as_str() {
-            fvsbn::KIND => Ok(Box::new(Fvsbn::new(checkpoint)?)),
-            nade::KIND => Ok(Box::new(Nade::new(checkpoint)?)),
-            pixelcnn::KIND => Ok(Box::new(PixelCnn::new(checkpoint)?)),
-            other => Err(Error::format(format!(
-                "unknown kind {other:?}; this release knows {}, {} and {}",
+        let Checkpoint { kind, graph, tensors, .. } = checkpoint;
+        match (kind.as_str(), graph) {
+            (fvsbn::KIND, None) => Ok(Box::new(Fvsbn::new(checkpoint)?)),
+            (nade::KIND, None) => Ok(Box::new(Nade::new(checkpoint)?)),
+            (fvsbn::KIND | nade::KIND, Some(_)) => Err(Error::format(format!("a {kind} has no graph"))),
+            (_, Some(graph)) => Ok(Box::new(Network::new(graph, tensors)?)),
+            (version1::PIXEL_CNN, None) => Ok(Box::new(version1::pixel_cnn(checkpoint)?)),
+            (other, None) => Err(Error::format(format!(
+                "unknown kind {other:?} without a graph; this release knows {}, {} and {}",
                 fvsbn::KIND,
                 nade::KIND,
-                pixelcnn::KIND
+                version1::PIXEL_CNN
             ))),
         }
     })

@@ -26,7 +26,7 @@ fn fvsbn(n_dims: usize) -> Box<dyn Model> {
     };
     let tensors = [tensor("weight", vec![n_dims, n_dims]), tensor("bias", vec![n_dims])].into();
     let config = serde_json::json!({"n_dims": n_dims, "order": null});
-    models::build(&Checkpoint { kind: "FVSBN".into(), config, tensors }).unwrap()
+    models::build(&Checkpoint { kind: "FVSBN".into(), config, graph: None, tensors }).unwrap()
 }
 
 fn payloads() -> Vec<Vec<u8>> {

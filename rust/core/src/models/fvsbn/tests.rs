@@ -45,7 +45,7 @@ proptest! {
             ("bias".into(), Tensor::new("bias", vec![n_dims], bias.clone()).unwrap()),
         ];
         let config = serde_json::json!({"n_dims": n_dims, "order": null});
-        let model = models::build(&Checkpoint { kind: KIND.into(), config, tensors: tensors.into() }).unwrap();
+        let model = models::build(&Checkpoint { kind: KIND.into(), config, graph: None, tensors: tensors.into() }).unwrap();
 
         let (mut x, mut drawn) = (vec![0; n * n_dims], vec![0.0; n]);
         let outputs = Outputs { x: Some(&mut x), log_prob: Some(&mut drawn), ..Outputs::default() };

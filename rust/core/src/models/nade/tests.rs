@@ -45,6 +45,7 @@ impl Weights {
         Nade::new(&Checkpoint {
             kind: KIND.into(),
             config: serde_json::json!({"n_dims": n_dims, "n_hidden": n_hidden, "order": null}),
+            graph: None,
             tensors: shapes.into_iter().zip(&self.tensors).map(tensor).collect(),
         })
         .expect("a good checkpoint")

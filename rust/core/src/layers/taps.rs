@@ -1,34 +1,29 @@
-//! A masked convolution as a list of taps: masked weights are not stored and cost nothing.
+//! Taps: a convolution as a list of offsets. Weights that do not act are not stored, and cost nothing.
+//!
+//! out(o, site) = bias(o) + Σ over offsets and inputs i of weight(o, i, offset) · in(i, site + offset): 1-D and 2-D, dilated, shifted,
+//! masked, not square.
 
 use std::ops::Range;
 
-use super::maps::{Channels, Group, InLanes, Map};
-use crate::kernels::{LANES, Pack, matmul::Term};
+use crate::{
+    kernels::{LANES, Pack, matmul::Term},
+    net::raster::maps::{Channels, Group, InLanes, Map},
+};
 
-/// What a convolution may see of the current pixel (van den Oord, Kalchbrenner, Kavukcuoglu, *Pixel recurrent neural
-/// networks*, ICML 2016). Pixels above and to the left are always seen, those below and to the right never.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Mask {
-    /// Groups before the output's own.
-    A,
-    /// Groups up to the output's own.
-    B,
-}
-
-/// Weights (`out`, `in`, `size`, `size`) and bias (`out`), in row-major order; `size` is odd.
+/// Weights (outputs, inputs, offsets) and bias (outputs), in row-major order.
 #[derive(Clone, Copy)]
-pub struct Kernel2d<'a> {
+pub struct Weights<'a> {
+    /// Rows and columns from the output's site to the input's; none lies below it.
+    pub offsets: &'a [[i32; 2]],
     /// The weights.
     pub weight: &'a [f32],
     /// The bias.
     pub bias: &'a [f32],
-    /// Height and width.
-    pub size: usize,
 }
 
-/// One output group of a convolution: what is multiplied, in the order of summation.
+/// The outputs of one degree: what is multiplied, in the order of summation.
 #[derive(Debug)]
-pub struct ConvGroup {
+pub struct TapsGroup {
     taps: Vec<Tap>,
     /// Weights of all taps: for each of a tap's inputs, a row of packs as long as `bias`.
     pub weight: Vec<Pack>,
@@ -36,7 +31,7 @@ pub struct ConvGroup {
     pub bias: Vec<Pack>,
 }
 
-/// A group of input channels at one neighbour.
+/// A group of input channels at one offset.
 #[derive(Debug)]
 struct Tap {
     /// Rows up.
@@ -57,32 +52,39 @@ pub struct Terms {
     inside_from: Option<(usize, usize)>,
 }
 
-/// The output groups of a masked convolution from `input` to `output`.
-pub fn masked(kernel: Kernel2d<'_>, mask: Mask, input: &Channels, output: &Channels) -> Vec<ConvGroup> {
-    let Kernel2d { weight, bias, size } = kernel;
-    let (n_in, radius) = (input.len(), size / 2);
+/// The output groups of taps from `input` to `output`, in an image of this height and width: what would always read outside it is
+/// left out.
+pub fn groups(
+    weights: Weights<'_>,
+    input: &Channels,
+    output: &Channels,
+    [height, width]: [usize; 2],
+) -> Vec<TapsGroup> {
+    let Weights { offsets, weight, bias } = weights;
     let group = |(index, out): (usize, &Group)| {
-        let mut group = ConvGroup { taps: Vec::new(), weight: Vec::new(), bias: vec![Pack::ZERO; out.packs()] };
-        for o in 0..out.len {
-            group.bias[o / LANES].0[o % LANES] = bias[out.first + o];
+        let mut group = TapsGroup { taps: Vec::new(), weight: Vec::new(), bias: vec![Pack::ZERO; out.packs()] };
+        for (at, &o) in output.of(out).iter().enumerate() {
+            group.bias[at / LANES].0[at % LANES] = bias[o as usize];
         }
-        for (ky, kx) in (0..=radius).flat_map(|ky| (0..size).map(move |kx| (ky, kx))) {
-            let visible = if (ky, kx) < (radius, radius) {
-                input.groups.len()
-            } else if (ky, kx) == (radius, radius) {
-                index + usize::from(mask == Mask::B)
-            } else {
-                0
-            };
-            for from in input.groups.iter().take(visible).filter(|from| from.len > 0) {
-                let (up, right) = (radius - ky, kx as isize - radius as isize);
+        if out.len == 0 {
+            return group;
+        }
+        for (at_offset, &[row, column]) in offsets.iter().enumerate() {
+            let (up, right) = (row.unsigned_abs() as usize, column as isize);
+            if up >= height || right.unsigned_abs() >= width {
+                continue;
+            }
+            for (in_index, from) in input.groups.iter().enumerate().filter(|(_, from)| from.len > 0) {
+                if [row, column] == [0, 0] && input.degree(in_index) > output.degree(index) {
+                    break;
+                }
                 group.taps.push(Tap { up, right, from: *from, weight: group.weight.len() });
-                for i in from.first..from.first + from.len {
+                for &i in input.of(from) {
                     let begin = group.weight.len();
                     group.weight.resize(begin + out.packs(), Pack::ZERO);
-                    for o in 0..out.len {
-                        let at = (((out.first + o) * n_in + i) * size + ky) * size + kx;
-                        group.weight[begin + o / LANES].0[o % LANES] = weight[at];
+                    for (at, &o) in output.of(out).iter().enumerate() {
+                        let place = (o as usize * input.len() + i as usize) * offsets.len() + at_offset;
+                        group.weight[begin + at / LANES].0[at % LANES] = weight[place];
                     }
                 }
             }
@@ -92,7 +94,7 @@ pub fn masked(kernel: Kernel2d<'_>, mask: Mask, input: &Channels, output: &Chann
     output.groups.iter().enumerate().map(group).collect()
 }
 
-impl ConvGroup {
+impl TapsGroup {
     /// Rows above the current one that are looked at.
     pub fn rows_up(&self) -> usize {
         self.taps.iter().map(|tap| tap.up).max().unwrap_or(0)

@@ -2,25 +2,27 @@
 
 use crate::kernels::LANES;
 
-/// The channels of a node, split into one group for each channel of the image.
-///
-/// Group g is what may depend on the image's channels before g (mask A) or up to g (mask B) at the same pixel.
+/// The channels of a node, in groups of equal degree.
 #[derive(Clone, Debug)]
 pub struct Channels {
-    /// The groups.
+    /// The channels in the order in which they are kept: by degree, and then by number.
+    pub order: Vec<u32>,
+    /// One for each degree from the least on.
     pub groups: Vec<Group>,
-    /// Floats a sample at one pixel, where channels stand in the lanes.
+    /// The degree of the first group.
+    least: i32,
+    /// Floats a site, where channels stand in the lanes.
     stride: usize,
 }
 
-/// A group of channels.
+/// Channels of the same degree: what is computed at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Group {
-    /// Its first channel among all.
+    /// Place of its first channel in the order.
     pub first: usize,
     /// Channels in it.
     pub len: usize,
-    /// Where it begins within the floats of a sample and pixel, where channels stand in the lanes.
+    /// Where it begins within the floats of a site, where channels stand in the lanes.
     at: usize,
 }
 
@@ -32,22 +34,42 @@ impl Group {
 }
 
 impl Channels {
-    /// `n` channels, channel j in group ⌊j · `n_groups` / n⌋. Each group begins on a pack of its own if `aligned`,
-    /// so that it can be written by vectors of channels.
-    pub fn new(n: usize, n_groups: usize, aligned: bool) -> Self {
-        let mut stride = 0;
+    /// Channels of these degrees, of which `least` is the first that any may have. Each group begins on a pack of its own if
+    /// `aligned`, so that it can be written by vectors of channels.
+    pub fn new(degrees: &[i32], least: i32, n_groups: usize, aligned: bool) -> Self {
+        let mut order: Vec<_> = (0..degrees.len() as u32).collect();
+        order.sort_by_key(|&channel| degrees[channel as usize]);
+        let (mut stride, mut first) = (0, 0);
         let groups = (0..n_groups).map(|group| {
-            let [first, end] = [group, group + 1].map(|group| (group * n).div_ceil(n_groups));
-            let (at, len) = (stride, end - first);
+            let degree = least + group as i32;
+            let len = order[first..].iter().take_while(|&&channel| degrees[channel as usize] == degree).count();
+            let group = Group { first, len, at: stride };
+            first += len;
             stride += if aligned { len.next_multiple_of(LANES) } else { len };
-            Group { first, len, at }
+            group
         });
-        Self { groups: groups.collect(), stride }
+        let groups = groups.collect();
+        Self { order, groups, least, stride }
     }
 
     /// Channels in all.
     pub fn len(&self) -> usize {
-        self.groups.iter().map(|group| group.len).sum()
+        self.order.len()
+    }
+
+    /// The channels of a group.
+    pub fn of(&self, group: &Group) -> &[u32] {
+        &self.order[group.first..][..group.len]
+    }
+
+    /// The degree of the channels of a group.
+    pub fn degree(&self, group: usize) -> i32 {
+        self.least + group as i32
+    }
+
+    /// The group of the channels of a degree; none if there are none of such a degree.
+    pub fn of_degree(&self, degree: i32) -> Option<&Group> {
+        self.groups.get(usize::try_from(degree - self.least).ok()?)
     }
 }
 
@@ -58,12 +80,14 @@ pub struct Reach {
     pub rows: usize,
     /// Columns to either side.
     pub columns: usize,
+    /// Whether a node looks back that is not computed pixel by pixel with this one.
+    pub whole_rows: bool,
 }
 
 impl Reach {
     /// Whether anything but the pixels being computed is looked at.
     pub fn neighbours(self) -> bool {
-        self.rows > 0 || self.columns > 0
+        self.rows > 0 || self.columns > 0 || self.whole_rows
     }
 }
 
@@ -86,6 +110,8 @@ pub struct Plan {
     /// Pixels of a row side by side: one, or as many as vectors of sites are to hold. A multiple of `LANES` if less
     /// than the row.
     pub span: usize,
+    /// The same for nodes that are computed, or read, a row at a time.
+    pub row_span: usize,
 }
 
 /// Where a node keeps its activations: a ring of rows if a later pixel looks back at them, else the pixels being
@@ -114,9 +140,9 @@ pub struct Map {
 }
 
 impl Map {
-    /// The map that begins at `begin`, of a node in an image `width` wide.
-    pub fn new(channels: &Channels, reach: Reach, width: usize, plan: Plan, begin: usize) -> Self {
-        let Plan { in_lanes, samples, span } = plan;
+    /// The map that begins at `begin`, of a node in an image `width` wide, of which `span` pixels are computed or read at once.
+    pub fn new(channels: &Channels, reach: Reach, width: usize, plan: &Plan, span: usize, begin: usize) -> Self {
+        let Plan { in_lanes, samples, .. } = *plan;
         let pixels = if reach.neighbours() { width } else { span };
         let padded = span > 1 && reach.columns > 0;
         let map =
@@ -124,7 +150,9 @@ impl Map {
         let mut map = match in_lanes {
             InLanes::Channels => {
                 let pixel = samples * channels.stride;
-                Self { sample: channels.stride, pixel, row: pixels * pixel, ..map }
+                let padding = if padded { reach.columns * pixel } else { 0 };
+                let row = pixels * pixel + 2 * padding;
+                Self { origin: begin + padding, sample: channels.stride, pixel, row, ..map }
             }
             InLanes::Sites if span == 1 => {
                 let channel = samples.next_multiple_of(LANES);
@@ -140,8 +168,17 @@ impl Map {
                 Self { origin: begin + lead, channel, pixel: samples, row: channels.len() * channel, ..map }
             }
         };
-        map.end = begin + ((reach.rows + 1) * map.row).next_multiple_of(LANES);
+        // A vector that is read at the last pixel may reach beyond it.
+        map.end = begin + ((reach.rows + 1) * map.row).next_multiple_of(LANES) + LANES;
         map
+    }
+
+    /// Floats from one row of packs to the next: rows of channels for each site, or of sites for each channel.
+    pub fn row_step(&self) -> usize {
+        match self.in_lanes {
+            InLanes::Channels => self.sample,
+            InLanes::Sites => self.channel,
+        }
     }
 
     /// Floats between pixels of a row so many columns apart.

@@ -1,0 +1,4 @@
+//! Layers of networks, one a file.
+pub mod gate;
+pub mod pointwise;
+pub mod taps;

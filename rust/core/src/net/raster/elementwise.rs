@@ -1,0 +1,142 @@
+//! Layers that compute each of their channels from the same place of other nodes.
+
+use std::ops::Range;
+
+use super::{
+    Layer, Pair, Raster,
+    maps::{Channels, InLanes, Map},
+};
+use crate::{
+    kernels::{LANES, Lanes, Pack, flat_mut},
+    layers::{gate, pointwise::Pointwise},
+};
+
+/// Where a layer writes: a group of its channels at some pixels.
+pub struct Rows<'a> {
+    /// Rows of packs: one for each site, or for each channel of the group.
+    pub n: usize,
+    /// Packs of each that are written.
+    pub packs: usize,
+    /// The row of pixels.
+    pub y: usize,
+    /// The columns.
+    pub x: &'a Range<usize>,
+    /// The group.
+    pub group: usize,
+    /// Memory from the first row on.
+    pub own: &'a mut [Pack],
+    /// Packs from one row to the next.
+    pub own_step: usize,
+}
+
+impl Rows<'_> {
+    fn row(&mut self, at: usize) -> &mut [Pack] {
+        &mut self.own[at * self.own_step..][..self.packs]
+    }
+}
+
+/// The same place in another node.
+struct Source<'a> {
+    floats: &'a [f32],
+    /// Floats from one row to the next.
+    step: usize,
+}
+
+impl<'a> Source<'a> {
+    fn row(&self, at: usize, packs: usize) -> &'a [[f32; LANES]] {
+        self.floats[at * self.step..][..packs * LANES].as_chunks().0
+    }
+}
+
+impl Raster {
+    /// Computes a layer other than taps. `before` is what the nodes before it hold.
+    #[inline(always)]
+    pub(super) fn combine<L: Lanes>(&self, l: L, layer: &Layer, maps: &[Map], before: &[f32], mut rows: Rows<'_>) {
+        match layer {
+            Layer::Input(_) | Layer::Taps { .. } => unreachable!("they are computed elsewhere"),
+            Layer::Pointwise { from, function } => {
+                let source = self.source(*from, maps, before, &rows);
+                for at in 0..rows.n {
+                    let out = rows.row(at);
+                    copy(out, source.row(at, out.len()));
+                    function.map_packs(l, out);
+                }
+            }
+            Layer::Pair { from, of } => {
+                let [a, b] = from.map(|from| self.source(from, maps, before, &rows));
+                for at in 0..rows.n {
+                    let out = rows.row(at);
+                    let inputs = a.row(at, out.len()).iter().zip(b.row(at, out.len()));
+                    for (out, (a, b)) in out.iter_mut().zip(inputs) {
+                        let (a, b) = (l.read(a), l.read(b));
+                        let value = match of {
+                            Pair::Gate => gate::gate(l, a, b),
+                            Pair::Add => l.add(a, b),
+                            Pair::Multiply => l.mul(a, b),
+                        };
+                        l.store(out, value);
+                    }
+                }
+            }
+            Layer::Concat { from } => {
+                let mut first = 0;
+                for &from in from {
+                    first += self.append(from, maps, before, &mut rows, (first, |value| value));
+                }
+            }
+            Layer::ConcatElu { from } => {
+                let n = self.append(*from, maps, before, &mut rows, (0, |value| value));
+                self.append(*from, maps, before, &mut rows, (n, |value| -value));
+                for at in 0..rows.n {
+                    Pointwise::Elu.map_packs(l, rows.row(at));
+                }
+            }
+        }
+    }
+
+    /// The channels of a node that have the degree of the rows' group, at the same pixels.
+    fn source<'a>(&self, from: usize, maps: &[Map], before: &'a [f32], rows: &Rows<'_>) -> Source<'a> {
+        let (map, channels) = (&maps[from], &self.nodes[from].channels);
+        let group = channels.of_degree(computed_degree(rows.group)).expect("a node that is read has the same degrees");
+        Source { floats: &before[map.at(group, rows.y, rows.x.start.cast_signed())..], step: map.row_step() }
+    }
+
+    /// Copies a node's channels of the rows' degree behind the `first` ones of the group, each value by way of f; how many there are.
+    #[inline(always)]
+    fn append(
+        &self,
+        from: usize,
+        maps: &[Map],
+        before: &[f32],
+        rows: &mut Rows<'_>,
+        (first, f): (usize, impl Fn(f32) -> f32),
+    ) -> usize {
+        let (map, channels): (&Map, &Channels) = (&maps[from], &self.nodes[from].channels);
+        let Some(group) = channels.of_degree(computed_degree(rows.group)) else { return 0 };
+        if group.len == 0 {
+            return 0;
+        }
+        let source = &before[map.at(group, rows.y, rows.x.start.cast_signed())..];
+        let (step, own) = (rows.own_step * LANES, flat_mut(rows.own));
+        let mut copy = |to: usize, from: usize, n: usize| {
+            own[to..][..n].iter_mut().zip(&source[from..][..n]).for_each(|(out, &value)| *out = f(value));
+        };
+        match map.in_lanes {
+            InLanes::Channels => (0..rows.n).for_each(|at| copy(at * step + first, at * map.sample, group.len)),
+            InLanes::Sites => {
+                (0..group.len).for_each(|at| copy((first + at) * step, at * map.channel, rows.packs * LANES));
+            }
+        }
+        group.len
+    }
+}
+
+/// The degree of a group of channels that are computed.
+fn computed_degree(group: usize) -> i32 {
+    group as i32 - 1
+}
+
+#[inline(always)]
+fn copy(out: &mut [Pack], from: &[[f32; LANES]]) {
+    out.iter_mut().zip(from).for_each(|(out, from)| out.0 = *from);
+}

@@ -1,0 +1,54 @@
+//! The sites of an event: what a network is computed at.
+
+use crate::{error::Error, event::Event};
+
+/// A grid of sites with the same dimensions. A vector is one site.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sites {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// For each dimension of a site, the step within the site at which it is visited.
+    pub steps: Vec<usize>,
+    /// For each dimension of a site, its classes.
+    pub n_classes: Vec<usize>,
+    /// For each dimension of a site, the parameters of its distribution.
+    pub n_parameters: Vec<usize>,
+}
+
+impl Sites {
+    /// Those of a space.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it is neither of vectors nor of images.
+    pub fn of(space: &Event) -> Result<Self, Error> {
+        let (n_classes, n_parameters) = (space.n_classes(), space.n_conditionals());
+        let of = |height, width, steps: Vec<usize>| {
+            let n = steps.len();
+            Self { height, width, steps, n_classes: vec![n_classes; n], n_parameters: vec![n_parameters; n] }
+        };
+        match *space.shape() {
+            [n_dims] => {
+                let mut steps = vec![0; n_dims];
+                (0..n_dims).for_each(|step| steps[space.dim(step)] = step);
+                Ok(of(1, 1, steps))
+            }
+            [channels, height, width] => Ok(of(height, width, (0..channels).collect())),
+            _ => Err(Error::format(format!(
+                "the event shape is {:?}; wanted (dimensions) or (channels, height, width) for a network",
+                space.shape()
+            ))),
+        }
+    }
+
+    /// Dimensions of a site.
+    pub fn n_dims(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Whether there are several sites.
+    pub fn is_grid(&self) -> bool {
+        self.height * self.width > 1
+    }
+}
