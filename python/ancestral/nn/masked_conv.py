@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ancestral.nn._base import as_size
+from ancestral.nn._images import as_kernel_size, degrees_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -61,8 +62,7 @@ class MaskedConv2d(nn.Conv2d):
         groups = as_size(groups, "groups")
         as_size(in_channels, "in_channels", groups)
         as_size(out_channels, "out_channels", groups)
-        if as_size(kernel_size, "kernel_size") % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+        as_kernel_size(kernel_size, "kernel_size")
         if mask not in ("A", "B"):
             raise ValueError(f'mask must be "A" or "B", got {mask!r}')
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
@@ -88,6 +88,20 @@ class MaskedConv2d(nn.Conv2d):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._set_mask()  # after `to_empty` it has no values
         return self
+
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """Rows and columns from a pixel to those that it sees, row by row."""
+        kind, groups = self._masked
+        half = self.kernel_size[0] // 2
+        span = range(-half, half + 1)
+        own = [(0, 0)] if kind == "B" or groups > 1 else []
+        return [(row, column) for row in span for column in span if (row, column) < (0, 0)] + own
+
+    @property
+    def degrees(self) -> list[int]:
+        """Of each output, the last image channel of its own pixel that it may depend on, -1 for none."""
+        return degrees_of(self.out_channels, self._masked[1])
 
     def masked_weight(self) -> Tensor:
         """The kernel as it acts: zero where masked, whatever the parameter holds there."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ancestral.nn._base import Autoregressive, as_size
+from ancestral.nn._graph import Nodes, add, add_taps, graph_of
+from ancestral.nn._images import as_affine, as_image_shape, as_kernel_size, as_logits
 from ancestral.nn._reparametrized import reparametrize
 from ancestral.nn._transforms import in_transform
 from ancestral.nn.masked_conv import MaskedConv2d
+
+RELU = ("down", "conv", "up", "head")
+POSITIONS = ("input", "down", "conv", "up", "branch", "sum", "head")
 
 
 class PixelCNN(Autoregressive):
@@ -23,7 +28,8 @@ class PixelCNN(Autoregressive):
         a = a + up(relu(conv3x3_B(relu(down(relu(a))))))       n_blocks times; down halves the channels
         logits = head_out(relu(head_hidden(relu(a))))
 
-    where down, up and the head are 1 x 1 convolutions with mask B. Borders are padded by zeros, in u.
+    where down, up and the head are 1 x 1 convolutions with mask B. Borders are padded by zeros, in u. The two sizes of
+    kernels, the positions of the ReLUs and the number of the head's hidden layers can be others.
     The head is Bernoulli for two classes, else a softmax over the classes.
 
     Parameters
@@ -38,9 +44,16 @@ class PixelCNN(Autoregressive):
     n_blocks : int
         Residual blocks; 0 is allowed.
     n_head : int
-        Channels between the two last convolutions; at least the image channels.
+        Channels of the head's hidden layers; at least the image channels.
     input_scale, input_shift : float, optional
         The map of values that the first layer sees. Default: two classes as they are, more to [-1, 1].
+    head_layers : int
+        Hidden layers of the head, a ReLU after each; 0 is allowed.
+    input_kernel_size, kernel_size : int
+        Of the first convolution, and of `conv` in the blocks; odd.
+    relu : sequence of str
+        Where there is a ReLU: after the "input" convolution; in each block before "down", "conv" and "up", after up
+        (on the "branch") and after the "sum"; before the "head".
 
     Raises
     ------
@@ -74,8 +87,13 @@ class PixelCNN(Autoregressive):
         n_head: int = 64,
         input_scale: float | None = None,
         input_shift: float | None = None,
+        *,
+        head_layers: int = 1,
+        input_kernel_size: int = 7,
+        kernel_size: int = 3,
+        relu: Sequence[str] = RELU,
     ) -> None:
-        shape = _as_event_shape(event_shape)
+        shape = as_image_shape(event_shape)
         super().__init__(shape, as_size(n_classes, "n_classes", 2, 256))
         n_image = shape[0]
         self.n_channels = as_size(n_channels, "n_channels", 2 * n_image)
@@ -83,18 +101,27 @@ class PixelCNN(Autoregressive):
             raise ValueError(f"n_channels must be even, got {n_channels}")
         self.n_blocks = as_size(n_blocks, "n_blocks", 0)
         self.n_head = as_size(n_head, "n_head", n_image)
-        bits = self.n_classes == 2
-        self.input_scale = _as_number(input_scale, "input_scale", 1.0 if bits else 2 / (self.n_classes - 1))
-        self.input_shift = _as_number(input_shift, "input_shift", 0.0 if bits else -1.0)
+        self.input_scale, self.input_shift = as_affine(input_scale, input_shift, self.n_classes)
+        self.head_layers = as_size(head_layers, "head_layers", 0)
+        self.input_kernel_size = as_kernel_size(input_kernel_size, "input_kernel_size")
+        self.kernel_size = as_kernel_size(kernel_size, "kernel_size")
+        self.relu = _as_positions(relu)
 
-        n_out = n_image if bits else n_image * self.n_classes
-        self.input = MaskedConv2d(n_image, self.n_channels, 7, mask="A", groups=n_image)
-        self.blocks = nn.ModuleList(_Block(self.n_channels, n_image) for _ in range(self.n_blocks))
-        self.head_hidden = MaskedConv2d(self.n_channels, self.n_head, 1, mask="B", groups=n_image)
-        self.head_out = MaskedConv2d(self.n_head, n_out, 1, mask="B", groups=n_image)
+        def conv(n_in: int, n_out: int, size: int = 1, mask: str = "B") -> MaskedConv2d:
+            return MaskedConv2d(n_in, n_out, size, mask=mask, groups=n_image)
+
+        self.input = conv(n_image, self.n_channels, self.input_kernel_size, "A")
+        self.blocks = nn.ModuleList(
+            _Block(self.n_channels, n_image, self.kernel_size, self.relu) for _ in range(self.n_blocks)
+        )
+        sizes = [self.n_channels, *[self.n_head] * self.head_layers]
+        self._hidden = ["head_hidden" if i == 0 else f"head_hidden_{i + 1}" for i in range(self.head_layers)]
+        for name, n_in, n_out in zip(self._hidden, sizes[:-1], sizes[1:], strict=True):
+            self.add_module(name, conv(n_in, n_out))
+        self.head_out = conv(sizes[-1], n_image if self.n_classes == 2 else n_image * self.n_classes)
 
     def config(self) -> dict[str, Any]:
-        return {
+        config = {
             "event_shape": list(self.event_shape),
             "n_classes": self.n_classes,
             "n_channels": self.n_channels,
@@ -103,6 +130,39 @@ class PixelCNN(Autoregressive):
             "input_scale": self.input_scale,
             "input_shift": self.input_shift,
         }
+        # Named where they are not the default, so that files of a default network stay what they were.
+        more = {
+            "head_layers": (self.head_layers, 1),
+            "input_kernel_size": (self.input_kernel_size, 7),
+            "kernel_size": (self.kernel_size, 3),
+            "relu": (list(self.relu), list(RELU)),
+        }
+        return config | {name: value for name, (value, default) in more.items() if value != default}
+
+    def graph(self) -> dict[str, Any]:
+        """The network as a model file says it: layers, the tensors they read, and the degrees of their channels."""
+        nodes: Nodes = [{"name": "x", "op": "values", "scale": self.input_scale, "shift": self.input_shift}]
+
+        def conv(name: str, source: str) -> str:
+            layer = self.get_submodule(name)
+            assert isinstance(layer, MaskedConv2d)
+            return add_taps(nodes, name, source, layer.offsets, layer.degrees)
+
+        def relu(position: str, source: str) -> str:
+            return add(nodes, f"{source}.relu", "relu", source) if position in self.relu else source
+
+        a = relu("input", conv("input", "x"))
+        for i in range(self.n_blocks):
+            block = f"blocks.{i}"
+            branch = conv(f"{block}.down", relu("down", a))
+            branch = conv(f"{block}.conv", relu("conv", branch))
+            branch = relu("branch", conv(f"{block}.up", relu("up", branch)))
+            a = relu("sum", add(nodes, f"{block}.sum", "add", [a, branch]))
+        a = relu("head", a)
+        for name in self._hidden:
+            hidden = conv(name, a)
+            a = add(nodes, f"{hidden}.relu", "relu", hidden)
+        return graph_of(self, nodes, output=conv("head_out", a), features=a)
 
     def _effective(self) -> dict[str, Tensor]:
         reparametrize(self)
@@ -122,45 +182,43 @@ class PixelCNN(Autoregressive):
         if not in_transform():  # which knows no layouts
             # With channels innermost the many 1x1 convolutions are plain matrix products.
             a = a.contiguous(memory_format=torch.channels_last)
+        if "input" in self.relu:
+            a = a.relu()
         for block in self.blocks:
             a = block(a)
-        logits: Tensor = self.head_out(self.head_hidden(a.relu()).relu()).contiguous()
-        if self.n_classes == 2:
-            return logits
-        # Output channel g * n_classes + k is class k of image channel g.
-        n_image, height, width = self.event_shape
-        return logits.view(-1, n_image, self.n_classes, height, width).movedim(2, -1)
+        if "head" in self.relu:
+            a = a.relu()
+        for name in self._hidden:
+            a = self.get_submodule(name)(a).relu()
+        return as_logits(self.head_out(a).contiguous(), self.event_shape, self.n_classes)
 
 
 class _Block(nn.Module):
-    """a + up(relu(conv(relu(down(relu(a))))))."""
+    """a + up(relu(conv(relu(down(relu(a)))))), with ReLUs at the positions given."""
 
-    def __init__(self, n_channels: int, groups: int) -> None:
+    def __init__(self, n_channels: int, groups: int, kernel_size: int, relu: tuple[str, ...]) -> None:
         super().__init__()
         half = n_channels // 2
+        self.relu = relu
         self.down = MaskedConv2d(n_channels, half, 1, mask="B", groups=groups)
-        self.conv = MaskedConv2d(half, half, 3, mask="B", groups=groups)
+        self.conv = MaskedConv2d(half, half, kernel_size, mask="B", groups=groups)
         self.up = MaskedConv2d(half, n_channels, 1, mask="B", groups=groups)
 
+    def _relu(self, position: str, a: Tensor) -> Tensor:
+        return a.relu() if position in self.relu else a
+
     def forward(self, a: Tensor) -> Tensor:
-        out: Tensor = a + self.up(self.conv(self.down(a.relu()).relu()).relu())
-        return out
+        branch = self.down(self._relu("down", a))
+        branch = self.conv(self._relu("conv", branch))
+        branch = self._relu("branch", self.up(self._relu("up", branch)))
+        return self._relu("sum", a + branch)
 
 
-def _as_event_shape(event_shape: Any) -> tuple[int, int, int]:
-    if not isinstance(event_shape, (tuple, list, torch.Size)):
-        raise TypeError(f"event_shape must be a tuple (channels, height, width), got {event_shape!r}")
-    if len(event_shape) != 3:
-        raise ValueError(f"event_shape must be (channels, height, width), got {tuple(event_shape)}")
-    channels, height, width = (as_size(size, f"event_shape[{i}]") for i, size in enumerate(event_shape))
-    return channels, height, width
-
-
-def _as_number(value: Any, name: str, default: float) -> float:
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value}")
-    return float(value)
+def _as_positions(relu: Any) -> tuple[str, ...]:
+    """Names of positions, each once, in the order in which they are met."""
+    if isinstance(relu, str) or not isinstance(relu, Sequence):
+        raise TypeError(f"relu must be a sequence of names, such as {RELU}, got {relu!r}")
+    for name in relu:
+        if name not in POSITIONS:
+            raise ValueError(f"relu must hold names of {', '.join(POSITIONS)}, got {name!r}")
+    return tuple(name for name in POSITIONS if name in relu)
