@@ -3,8 +3,9 @@
 from ancestral import _torch  # noqa: F401  (first: it says what to install where torch is missing)
 from ancestral.nn._base import Autoregressive
 from ancestral.nn.fvsbn import FVSBN
+from ancestral.nn.made import MADE
 from ancestral.nn.masked_conv import MaskedConv2d
 from ancestral.nn.nade import NADE
 from ancestral.nn.pixelcnn import PixelCNN
 
-__all__ = ["FVSBN", "NADE", "Autoregressive", "MaskedConv2d", "PixelCNN"]
+__all__ = ["FVSBN", "MADE", "NADE", "Autoregressive", "MaskedConv2d", "PixelCNN"]
