@@ -1,4 +1,4 @@
-"""Vectors of bits visited in a chosen order: what FVSBN and NADE share."""
+"""Vectors visited in a chosen order: what FVSBN, NADE and MADE share."""
 
 from __future__ import annotations
 
@@ -19,23 +19,62 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class OrderedBits(Autoregressive):
+class Ordered(Autoregressive):
+    """A model of vectors of n_dims dimensions, whose order is a part of the state: it says what the weights mean."""
+
+    steps: Tensor | None
+    """`order` as a buffer, None for the natural one."""
+
+    def __init__(self, n_dims: int, n_classes: int, order: Any) -> None:
+        super().__init__((as_size(n_dims, "n_dims"),), n_classes)
+        self.order = as_order(order, self.n_dims)
+        self.register_buffer("steps", None if self.order is None else torch.tensor(self.order))
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.steps is not None:  # after `to_empty` it has no values
+            self.steps = torch.tensor(self.order, device=self.steps.device)
+        return self
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        steps = state_dict.get(prefix + "steps")
+        if steps is None and self.order is not None:
+            error_msgs.append(
+                f"the state has the natural order, the module another one: {prefix}steps is missing. Build the module "
+                "without order; or, if the weights are of its order, add its `steps` to the state."
+            )
+        elif isinstance(steps, Tensor) and not steps.is_meta and tuple(steps.tolist()) != self.order:
+            error_msgs.append(
+                f"the state has another order than the module: {prefix}steps differs. Build the module with "
+                f'order=state_dict["{prefix}steps"].tolist().'
+            )
+        else:
+            super()._load_from_state_dict(
+                state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+            )
+
+
+class OrderedBits(Ordered):
     """A model of x in {0, 1}^n_dims whose parameters are indexed by step: z = x[:, order]."""
 
     _CORE: ClassVar[_core_step.Core]
     _WEIGHTS: ClassVar[tuple[str, ...]]
     """Names of the parameters as the core's functions take them."""
 
-    steps: Tensor | None
-    """`order` as a buffer, None for the natural one: a part of the state, since the weights are indexed by step."""
-
     def __init__(self, n_dims: int, order: Any, backend: str) -> None:
-        super().__init__((as_size(n_dims, "n_dims"),))
+        super().__init__(n_dims, 2, order)
         if backend not in ("auto", "torch"):
             raise ValueError(f'backend must be "auto" or "torch", got {backend!r}')
         self.backend = backend
-        self.order = as_order(order, self.n_dims)
-        self.register_buffer("steps", None if self.order is None else torch.tensor(self.order))
 
     @abstractmethod
     def _step_logits(self, z: Tensor) -> Tensor:
@@ -81,38 +120,6 @@ class OrderedBits(Autoregressive):
         if self.steps is None:
             return self._step_logits(x)
         return self._step_logits(x[:, self.steps])[:, self.steps.argsort()]
-
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.steps is not None:  # after `to_empty` it has no values
-            self.steps = torch.tensor(self.order, device=self.steps.device)
-        return self
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        steps = state_dict.get(prefix + "steps")
-        if steps is None and self.order is not None:
-            error_msgs.append(
-                f"the state has the natural order, the module another one: {prefix}steps is missing. Build the module "
-                "without order; or, if the weights are of its order, add its `steps` to the state."
-            )
-        elif isinstance(steps, Tensor) and not steps.is_meta and tuple(steps.tolist()) != self.order:
-            error_msgs.append(
-                f"the state has another order than the module: {prefix}steps differs. Build the module with "
-                f'order=state_dict["{prefix}steps"].tolist().'
-            )
-        else:
-            super()._load_from_state_dict(
-                state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-            )
 
 
 def _is_bytes(x: Any) -> bool:
