@@ -17,4 +17,4 @@ def from_torch(module: torch.nn.Module) -> Model:
     Raises TypeError if it is no such module, FormatError if its weights are not finite.
     """
     inner = unwrapped(module)
-    return Model.from_tensors(inner.kind, inner.config(), inner.tensors())
+    return inner.model()

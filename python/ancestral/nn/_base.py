@@ -15,13 +15,16 @@ from torch import Tensor, nn
 from ancestral._arguments import Rng
 from ancestral.model import Model
 from ancestral.nn._events import as_events
+from ancestral.nn._graph import tap_tensors
+from ancestral.nn._reparametrized import reparametrize
 from ancestral.nn._transforms import is_differentiated
 
 
 class Autoregressive(nn.Module, ABC):
     """A distribution p(x) = prod_i p(x_i | x_<i) over discrete x of shape `event_shape`.
 
-    A subclass names its `kind` and `default_lr` and defines `config`, `_effective`, `_logits` and `_like`.
+    A subclass names its `kind` and defines `_logits`, and `graph` unless the core knows its `kind`. One with weights
+    that do not all act as they stand, or that are not all to be exported, defines `_effective` too.
 
     Attributes
     ----------
@@ -36,7 +39,9 @@ class Autoregressive(nn.Module, ABC):
     """
 
     kind: ClassVar[str]
-    default_lr: ClassVar[float]
+    """Name of the family, in files and reprs."""
+    default_lr: ClassVar[float] = 1e-3
+    """Learning rate of `ancestral.fit`, unless it is given one."""
 
     def __init__(self, event_shape: tuple[int, ...], n_classes: int = 2) -> None:
         super().__init__()
@@ -46,13 +51,21 @@ class Autoregressive(nn.Module, ABC):
         self.order: tuple[int, ...] | None = None
         self._export: tuple[dict[str, Tensor], Model] | None = None
 
-    @abstractmethod
     def config(self) -> dict[str, Any]:
         """All that is needed to build this module again, as JSON values."""
+        return {}
 
-    @abstractmethod
+    def graph(self) -> dict[str, Any] | None:
+        """The network as a model file says it, as JSON values; None for a family that the core knows by its kind.
+
+        See the documentation of files for the layers there are.
+        """
+        return None
+
     def _effective(self) -> dict[str, Tensor]:
         """The weights as they act, masked entries zero, by their names in files."""
+        reparametrize(self)
+        return dict(self.named_parameters())
 
     def tensors(self) -> dict[str, Tensor]:
         """The effective weights (masked entries zero): detached, float32, contiguous, on the CPU."""
@@ -143,7 +156,9 @@ class Autoregressive(nn.Module, ABC):
         if self._export is None or not _same(self._export[0], tensors):
             # Clones: `tensors` may share memory with the parameters, which change in place.
             clones = {name: tensor.clone() for name, tensor in tensors.items()}
-            self._export = clones, Model.from_tensors(self.kind, self.config(), clones)
+            graph = self.graph()
+            taken = clones if graph is None else tap_tensors(graph, clones)
+            self._export = clones, Model.from_tensors(self.kind, self.config(), taken, graph)
         return self._export[1]
 
     @torch.no_grad()
@@ -171,9 +186,9 @@ class Autoregressive(nn.Module, ABC):
         drawn = self.model().sample(n, rng=rng, start=start, threads=threads, progress=progress, out=out)
         return torch.from_numpy(drawn).to(self._like().device)
 
-    @abstractmethod
     def _like(self) -> Tensor:
-        """A weight, of the dtype and device of all. Not of `parameters()`: DataParallel's replicas have none there."""
+        """A weight, of the dtype and device of all. DataParallel's replicas have none in `parameters()`."""
+        return next(iter(self._effective().values()))
 
     def _checked(self, x: Any) -> Tensor:
         """X as a tensor of the parameters' dtype and device, or an error that names x."""
