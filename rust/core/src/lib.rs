@@ -40,6 +40,7 @@ pub mod error;
 pub mod event;
 pub mod head;
 pub mod kernels;
+pub mod layers;
 pub mod model;
 pub mod models;
 pub mod philox;
