@@ -59,16 +59,23 @@ class Model(Information, Anomaly, Compression, Decoding, Features, Completing, R
         return model
 
     @classmethod
-    def from_tensors(cls, kind: str, config: Mapping[str, Any], tensors: Mapping[str, ArrayLike]) -> Model:
+    def from_tensors(
+        cls,
+        kind: str,
+        config: Mapping[str, Any],
+        tensors: Mapping[str, ArrayLike],
+        graph: Mapping[str, Any] | None = None,
+    ) -> Model:
         """A model from its parts, as they stand in a file: what `from_torch` and other trainers' exports are made of.
 
-        `kind` is "FVSBN", "NADE" or "PixelCNN"; `config` and `tensors` are what docs/architecture.md lists for it. The
-        tensors are taken as float32.
+        `kind` is "FVSBN" or "NADE", with the `config` and `tensors` that docs/architecture.md lists; or any name, with the
+        `graph` of a network, which says what the tensors mean. (A "PixelCNN" may come without one, as in files of
+        version 1.) The tensors are taken as float32.
 
         Raises FormatError if the parts do not make a model, TypeError if a tensor does not hold floats, TypeError and
         ValueError for a config that JSON cannot hold.
         """
-        for argument, value in (("config", config), ("tensors", tensors)):
+        for argument, value in (("config", config), ("tensors", tensors), ("graph", {} if graph is None else graph)):
             if not isinstance(value, Mapping):
                 raise TypeError(f"{argument} is a {type(value).__name__}; wanted a mapping")
         arrays = {}
@@ -80,7 +87,8 @@ class Model(Information, Anomaly, Compression, Decoding, Features, Completing, R
             with np.errstate(over="ignore"):  # what is too large becomes inf, and is refused as such
                 arrays[name] = np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
         kind = arguments.text("kind", kind)
-        return cls._of(_core.Model.from_tensors(kind, arguments.json_text("config", config), arrays))
+        network = None if graph is None else arguments.json_text("graph", graph)
+        return cls._of(_core.Model.from_tensors(kind, arguments.json_text("config", config), arrays, network))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the model to a safetensors file, whole or not at all. Equal models give equal files.

@@ -36,7 +36,8 @@ pub fn network(rng: &mut Rng) -> Parts {
     let from = builder.source();
     builder.sum(from, before);
     let output = builder.nodes.last().expect("the output")["name"].clone();
-    let features = if builder.rng.bool() { builder.nodes[builder.source()]["name"].clone() } else { Value::Null };
+    let shown = builder.source();
+    let features = if builder.rng.bool() { builder.nodes[shown]["name"].clone() } else { Value::Null };
     let Builder { nodes, shapes, .. } = builder;
     let space = json!({"event_shape": shape, "n_classes": n_classes, "order": null});
     let graph = json!({"space": space, "nodes": nodes, "output": output, "features": features});
@@ -68,7 +69,10 @@ impl Builder<'_> {
                 let op = *self.rng.choice(&["relu", "relu", "elu", "tanh", "sigmoid", "silu", "gelu"]).expect("some");
                 self.push(json!({"op": op, "from": name}), degrees);
             }
-            6 => self.push(json!({"op": "leaky_relu", "from": name, "slope": self.rng.f32()}), degrees),
+            6 => {
+                let slope = self.rng.f32();
+                self.push(json!({"op": "leaky_relu", "from": name, "slope": slope}), degrees);
+            }
             7 => self.push(json!({"op": "concat_elu", "from": name}), degrees.repeat(2)),
             8 => {
                 let other = self.source();

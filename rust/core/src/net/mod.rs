@@ -21,13 +21,13 @@ use crate::{
     block::Block,
     checkpoint::Tensor,
     error::Error,
-    event::Event,
     model::{Model, Scratch},
+    space::Space,
 };
 
 /// A trained network.
 pub struct Network {
-    space: Event,
+    space: Space,
     raster: Raster,
     n_params: usize,
 }
@@ -58,7 +58,7 @@ impl Network {
 }
 
 impl Model for Network {
-    fn event(&self) -> &Event {
+    fn space(&self) -> &Space {
         &self.space
     }
 

@@ -12,7 +12,10 @@
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
-use crate::{error::Error, event::Event};
+use crate::{
+    error::Error,
+    space::{Classes, Space},
+};
 
 /// The most nodes of a graph.
 const MAX_NODES: usize = 4096;
@@ -47,11 +50,21 @@ pub struct Fields {
 pub struct SpaceSpec {
     /// (dimensions) or (channels, height, width).
     pub event_shape: Vec<usize>,
-    /// Values of a dimension.
-    pub n_classes: usize,
+    /// How many values the dimensions can take: one number, or one a flat dimension.
+    pub n_classes: ClassesSpec,
     /// The flat dimension visited at each step; none for an image, which is visited in raster order, the channels of a pixel in theirs.
     #[serde(default)]
     pub order: Option<Vec<u32>>,
+}
+
+/// Numbers of classes.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum ClassesSpec {
+    /// The same for every dimension.
+    Same(u32),
+    /// One a flat dimension.
+    PerDim(Vec<u32>),
 }
 
 impl SpaceSpec {
@@ -59,10 +72,11 @@ impl SpaceSpec {
     ///
     /// # Errors
     /// [`Error::Format`] if it is of no dimensions or too many, has no or too many classes, or its order is none.
-    pub fn build(&self) -> Result<Event, Error> {
-        if !(2..=256).contains(&self.n_classes) {
-            return Err(Error::format(format!("n_classes is {}; wanted 2 to 256", self.n_classes)));
-        }
+    pub fn build(&self) -> Result<Space, Error> {
+        let classes = match &self.n_classes {
+            ClassesSpec::Same(n) => Classes::Same(*n),
+            ClassesSpec::PerDim(each) => Classes::PerDim(each.clone()),
+        };
         match *self.event_shape {
             [channels, height, width] => {
                 if self.order.is_some() {
@@ -72,9 +86,9 @@ impl SpaceSpec {
                 let n_pixels = height.saturating_mul(width);
                 let dim = |step| ((step % channels) * n_pixels + step / channels) as u32;
                 let order = || (channels > 1).then(|| (0..channels * n_pixels).map(dim).collect());
-                Event::new(self.event_shape.clone(), self.n_classes, order)
+                Space::new(self.event_shape.clone(), classes, order)
             }
-            _ => Event::new(self.event_shape.clone(), self.n_classes, || self.order.clone()),
+            _ => Space::new(self.event_shape.clone(), classes, || self.order.clone()),
         }
     }
 }

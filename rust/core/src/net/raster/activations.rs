@@ -92,18 +92,18 @@ impl Raster {
         Ok(Activations { packs: memory, maps, plan, terms })
     }
 
-    /// Shows the network one value of the image.
+    /// Shows the network one value of the image: that of a sample's channel, at the pixel number `x`.
     pub fn write_input(
         &self,
         state: &mut Activations<'_>,
-        sample: usize,
-        (y, x): (usize, usize),
-        channel: usize,
+        pixels: &Pixels,
+        (sample, x, channel): (usize, usize, usize),
         value: u32,
     ) {
         let (map, node) = (&state.maps[0], &self.nodes[0]);
         let Layer::Input(input) = &node.layer else { unreachable!("the first node is the input") };
-        let at = map.at(&node.channels.groups[channel], y, x.cast_signed()) + sample * map.sample;
+        let first = map.at(&node.channels.groups[channel], pixels.y, pixels.x.start.cast_signed());
+        let at = first + x * map.pixel + sample * map.sample;
         let floats = flat_mut(state.packs);
         match input {
             Input::Values(numbers) => floats[at] = numbers[value as usize],

@@ -61,6 +61,13 @@ impl Builder {
         );
     }
 
+    /// `n` channels for each of the image's, which see it.
+    fn embed(&mut self, name: &str, from: &str, n: usize) {
+        self.taps(name, from, n * self.channels, &[[0, 0]]);
+        let degrees: Vec<_> = (0..n * self.channels).map(|j| (j / n) as i32).collect();
+        self.nodes.last_mut().expect("a node")["degrees"] = json!(degrees);
+    }
+
     fn push(&mut self, node: Value, width: usize) {
         self.widths.insert(node["name"].as_str().unwrap().to_owned(), width);
         self.nodes.push(node);
@@ -102,12 +109,14 @@ fn plain_net(shape: [usize; 3], widths: [usize; 2]) -> Builder {
 /// the row is, for later rows to look at.
 fn gated_net(shape: [usize; 3], width: usize, late: bool) -> Builder {
     let mut net = Builder::new(shape[0], json!({"name": "x", "op": "one_hot"}), 3 * shape[0]);
-    net.taps("va", "x", width, &ABOVE);
-    net.taps("vb", "x", width, &ABOVE[2..]);
+    // An embedding, and so nodes that see their own site.
+    net.embed("e", "x", width);
+    net.taps("va", "e", width, &ABOVE);
+    net.taps("vb", "e", width, &ABOVE[2..]);
     net.op("v", "gate", json!(["va", "vb"]));
     net.taps("v2", "v", width, &SQUARE_ABOVE);
     net.op("v3", "tanh", "v2".into());
-    net.taps("ha", "x", width, &BEFORE[2..]);
+    net.taps("ha", "e", width, &BEFORE[2..]);
     net.taps("hv", "v3", width, &[[0, 0]]);
     net.op("hs", "add", json!(["hv", "ha"]));
     net.op("hg", "gate", json!(["hs", "ha"]));
@@ -225,7 +234,8 @@ fn stream(raster: &Raster, isa: Isa, plan: Plan, images: &[Vec<Vec<u32>>]) -> Ve
                 for (sample, image) in images.iter().enumerate() {
                     for (channel, x) in groups.clone().flat_map(|channel| pixels.x.clone().map(move |x| (channel, x))) {
                         if channel < channels {
-                            raster.write_input(state, sample, (y, x), channel, image[channel][y * width + x]);
+                            let value = image[channel][y * width + x];
+                            raster.write_input(state, &pixels, (sample, x - pixels.x.start, channel), value);
                         }
                     }
                 }

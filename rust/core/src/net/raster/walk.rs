@@ -85,7 +85,7 @@ impl Raster {
     fn feed(&self, block: &Block<'_>, state: &mut Activations<'_>, samples: &Range<usize>, pixels: &Pixels) {
         for (at, sample) in samples.clone().enumerate() {
             for (x, channel, step) in self.steps(pixels) {
-                self.write_input(state, at, (pixels.y, pixels.x.start + x), channel, block.value(sample, step));
+                self.write_input(state, pixels, (at, x, channel), block.value(sample, step));
             }
         }
     }
@@ -118,7 +118,7 @@ impl Raster {
         for group in pixels.groups.clone() {
             let view = self.read(state, node, pixels, group);
             for sample in samples.clone() {
-                let Some((_, out)) = block.features(sample) else { return };
+                let Some(out) = block.features(sample) else { return };
                 for x in 0..pixels.x.len() {
                     for (&channel, value) in view.numbers.iter().zip(view.channels(sample - samples.start, x)) {
                         out[channel as usize * n_pixels + first + x] = value;
