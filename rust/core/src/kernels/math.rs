@@ -1,16 +1,16 @@
 //! Elementary functions on sixteen lanes, from their series: the same bits on every instruction set.
 //!
-//! All are accurate to a few units in the last place over the ranges stated; the tests hold them against f64. All but the
-//! logarithms take NaN to NaN: the bounds of a range come first in `min` and `max`, which give their second operand where one is
-//! NaN.
+//! All are accurate to a few units in the last place over the ranges stated; the tests hold them against f64. All but
+//! the logarithms take NaN to NaN: the bounds of a range come first in `min` and `max`, which give their second operand
+//! where one is NaN.
 
 use super::lanes::Lanes;
 
 // ln 2 in two parts: the first has its last 15 bits zero, so that n · LN2_HIGH is exact for |n| < 2^15.
 const LN2_HIGH: f32 = f32::from_bits(0x3f31_8000);
 const LN2_LOW: f32 = (std::f64::consts::LN_2 - LN2_HIGH as f64) as f32;
-/// Adding 1.5 · 2²³ leaves a small float's nearest integer in the low bits of the sum; 127 more makes them the exponent of a power
-/// of two.
+/// Adding 1.5 · 2²³ leaves a small float's nearest integer in the low bits of the sum; 127 more makes them the exponent
+/// of a power of two.
 const ROUND: f32 = 12_582_912.0 + 127.0;
 /// The Taylor series of (e^r − 1) / r.
 const EXPM1_OVER_R: [f32; 7] = [1.0, 1.0 / 2.0, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0];
@@ -49,7 +49,7 @@ fn reduce<L: Lanes>(l: L, x: L::F) -> (L::F, L::F) {
     (r, l.float(l.shl_u::<23>(l.bits(shifted))))
 }
 
-/// eˣ. Arguments outside [−87, 88] are taken to its ends, so that the result is always finite and normal.
+/// eˣ. Arguments outside [−87, 88] are taken to its ends, so that the result is always finite and normal, but for NaN.
 ///
 /// x = n ln 2 + r with |r| ≤ ln 2 / 2, and e^r by its Taylor series to r⁷ (the rest is below 6e-9).
 #[inline(always)]
@@ -63,7 +63,7 @@ pub fn exp<L: Lanes>(l: L, x: L::F) -> L::F {
 /// eˣ − 1, with its digits near 0. Arguments outside [−87, 88] are taken to its ends: −1, and a finite number.
 ///
 /// x = n ln 2 + r as in [`exp`], and e^r − 1 = r + r² q(r); q has the smallest relative error that degree 5 allows
-/// (3e-10, by Lawson's iterated least squares). Then 2ⁿ (e^r − 1) + (2ⁿ − 1).
+/// (2e-9, by Lawson's iterated least squares). Then 2ⁿ (e^r − 1) + (2ⁿ − 1).
 #[inline(always)]
 pub fn expm1<L: Lanes>(l: L, x: L::F) -> L::F {
     expm1_inside(l, l.max(l.splat(-87.0), l.min(l.splat(88.0), x)))
@@ -85,7 +85,8 @@ pub fn tanh<L: Lanes>(l: L, x: L::F) -> L::F {
     l.div(numerator, denominator)
 }
 
-/// tanh x as a numerator and a denominator from 1 to 2, for who divides by more: with E = e^(−2|x|) − 1 it is ∓E / (E + 2).
+/// tanh x as a numerator and a denominator from 1 to 2, for who divides by more: with E = e^(−2|x|) − 1 it is ∓E / (E +
+/// 2).
 #[inline(always)]
 pub fn tanh_fraction<L: Lanes>(l: L, x: L::F) -> (L::F, L::F) {
     // From 9.02 on, tanh is 1 to the last place.
@@ -95,12 +96,13 @@ pub fn tanh_fraction<L: Lanes>(l: L, x: L::F) -> (L::F, L::F) {
     (l.float(l.xor_u(l.bits(abs(l, e)), sign)), l.add(e, l.splat(2.0)))
 }
 
-/// x Φ(x), with Φ the distribution function of the standard normal: the exact GELU of Hendrycks and Gimpel, *Gaussian error
-/// linear units*, 2016. The tail below −1 is accurate to 7 units in the last place. Below −13 it is that of −13, −8e-38; ∞ gives ∞.
+/// x Φ(x), with Φ the distribution function of the standard normal: the exact GELU of Hendrycks and Gimpel, *Gaussian
+/// error linear units*, 2016. The tail below −1 is accurate to 7 units in the last place. Below −13 it is that of −13,
+/// −8e-38; ∞ gives ∞.
 ///
-/// max(x, 0) − z Φ(−z) with z = |x|, and Φ(−z) = e^(−z²/2) R(z); R is a fraction with the smallest relative error that degrees 4
-/// and 5 allow for z in [0, 13] (1e-8, by Lawson's iterated least squares, then a search over the coefficients' last bits). All
-/// coefficients are positive, so that no digits cancel.
+/// max(x, 0) − z Φ(−z) with z = |x|, and Φ(−z) = e^(−z²/2) R(z); R is a fraction with the smallest relative error that
+/// degrees 4 and 5 allow for z in [0, 13] (1e-8, by Lawson's iterated least squares, then a search over the
+/// coefficients' last bits). All coefficients are positive, so that no digits cancel.
 #[inline(always)]
 pub fn gelu<L: Lanes>(l: L, x: L::F) -> L::F {
     const P: [f32; 5] = [0.5, 0.43545237, 0.18113449, 0.03992635, 0.0040116673];
@@ -120,8 +122,8 @@ pub fn gelu<L: Lanes>(l: L, x: L::F) -> L::F {
 
 /// ln x for positive normal x. Of anything else, NaN too, it makes some number.
 ///
-/// x = 2ᵉ m with m in [√½, √2), and ln m = f + f² q(f), f = m − 1; q has the smallest relative error that degree 7 allows
-/// (3.5e-8, by Lawson's iterated least squares).
+/// x = 2ᵉ m with m in [√½, √2), and ln m = f + f² q(f), f = m − 1; q has the smallest relative error that degree 7
+/// allows (3.5e-8, by Lawson's iterated least squares).
 #[inline(always)]
 pub fn ln<L: Lanes>(l: L, x: L::F) -> L::F {
     const SQRT_HALF: u32 = 0x3f35_04f3;
@@ -138,9 +140,9 @@ pub fn ln<L: Lanes>(l: L, x: L::F) -> L::F {
 
 /// ln (a / b) for positive normal a and b. NaN is seen in b alone.
 ///
-/// a = 2ᵉ m with m / b near 1, and ln (m / b) = 2 artanh(s), s = (m − b) / (m + b). The difference of the bits of two floats
-/// is the logarithm of their ratio to within 0.09 octaves, so |s| ≤ 0.2; the odd series is cut after s⁷ with the smallest
-/// relative error (3e-9).
+/// a = 2ᵉ m with m / b near 1, and ln (m / b) = 2 artanh(s), s = (m − b) / (m + b). The difference of the bits of two
+/// floats is the logarithm of their ratio to within 0.09 octaves, so |s| ≤ 0.2; the odd series is cut after s⁷ with the
+/// smallest relative error (3e-9).
 #[inline(always)]
 pub fn ln_ratio<L: Lanes>(l: L, a: L::F, b: L::F) -> L::F {
     const HALF_OCTAVE: u32 = 1 << 22;

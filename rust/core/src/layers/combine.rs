@@ -20,12 +20,12 @@ pub fn multiply_packs<L: Lanes>(l: L, a: &[Pack], b: &[Pack], out: &mut [Pack]) 
     }
 }
 
-/// The logit of the mean of Bernoulli distributions, lane by lane, from the logits of each: as many packs in every member, at least
-/// one member. Logits that are all ∞, or all −∞, give no finite number.
+/// The logit of the mean of Bernoulli distributions, lane by lane, from the logits of each: as many packs in every
+/// member, at least one member. Logits that are all ∞, or all −∞, give no finite number.
 ///
-/// With A = Σ σ(z) and B = Σ σ(−z) over the members' logits z it is ln (A / B). σ(z) = e^min(z, 0) / (1 + e^−|z|); the largest
-/// e^min(±z, 0) is taken out of each sum, so that both are from ½ to the number of members however far the logits lie from 0, and
-/// members that agree have exactly their own logit as their average.
+/// With A = Σ σ(z) and B = Σ σ(−z) over the members' logits z it is ln (A / B). σ(z) = e^min(z, 0) / (1 + e^−|z|); the
+/// largest e^min(±z, 0) is taken out of each sum, so that both are from ½ to the number of members however far the
+/// logits lie from 0, and members that agree have exactly their own logit as their average.
 #[inline(always)]
 pub fn average_bits<L: Lanes>(l: L, members: &[&[Pack]], out: &mut [Pack]) {
     debug_assert!(members.iter().all(|member| member.len() == out.len()));
@@ -81,8 +81,8 @@ impl<'a> Member<'a> {
     }
 }
 
-/// ln of the mean probability of each class, from at least one member of as many classes. A class that has no probability in any
-/// member has NaN, and so have all classes where a member has a logit that is NaN or ∞.
+/// ln of the mean probability of each class, from at least one member of as many classes. A class that has no
+/// probability in any member has NaN, and so have all classes where a member has a logit that is NaN or ∞.
 ///
 /// A log-sum-exp of log-probabilities: the largest is taken out of the sum, so that no class is too improbable.
 #[inline(always)]

@@ -4,19 +4,19 @@ use crate::kernels::{Lanes, Pack, math};
 
 /// A function f(x). All take ∞ and −∞ to their limits, to within 1e-36.
 ///
-/// Concatenated ELU (elu(x), elu(−x)) is no function of one channel to one channel: it is the ELU of the concatenation of x and its
-/// negative.
+/// Concatenated ELU (elu(x), elu(−x)) is no function of one channel to one channel: it is the ELU of the concatenation
+/// of x and its negative.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pointwise {
     /// −x
     Negate,
     /// max(x, 0)
     Relu,
-    /// x above 0, and a multiple of it below: Maas, Hannun, Ng, *Rectifier nonlinearities improve neural network acoustic models*,
-    /// ICML 2013. The slope must be finite; if it is 0, −∞ gives NaN.
+    /// x above 0, and a multiple of it below: Maas, Hannun, Ng, *Rectifier nonlinearities improve neural network
+    /// acoustic models*, ICML 2013. The slope must be finite; if it is 0, −∞ gives NaN.
     LeakyRelu(f32),
-    /// x above 0, eˣ − 1 below: Clevert, Unterthiner, Hochreiter, *Fast and accurate deep network learning by exponential linear
-    /// units*, ICLR 2016, with α = 1.
+    /// x above 0, eˣ − 1 below: Clevert, Unterthiner, Hochreiter, *Fast and accurate deep network learning by
+    /// exponential linear units*, ICLR 2016, with α = 1.
     Elu,
     /// The hyperbolic tangent.
     Tanh,
