@@ -1,0 +1,4 @@
+//! Networks as data: a graph of layers, and what computes it.
+
+pub mod graph;
+pub mod vector;
