@@ -9,6 +9,7 @@ use ancestral_core::{
         Isa, Kernel, LANES, Lanes, Pack, flat, math,
         matmul::{Finish, Product, Relu, Scalars, Start, Term, Vectors, matmul},
     },
+    layers::gate,
     philox,
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -37,6 +38,14 @@ functions! {
     Exp = math::exp;
     Ln = math::ln;
     Sigmoid = math::sigmoid;
+    Tanh = math::tanh;
+    Gelu = math::gelu;
+    Gate = gate_of_itself;
+}
+
+#[inline(always)]
+fn gate_of_itself<L: Lanes>(l: L, x: L::F) -> L::F {
+    gate::gate(l, x, x)
 }
 
 /// A function of every lane.
@@ -75,6 +84,9 @@ fn functions(c: &mut Criterion) {
         group.bench_function("exp", |b| b.iter(|| isa.run(Map(Exp, black_box(&x), &mut out))));
         group.bench_function("ln", |b| b.iter(|| isa.run(Map(Ln, black_box(&x), &mut out))));
         group.bench_function("sigmoid", |b| b.iter(|| isa.run(Map(Sigmoid, black_box(&x), &mut out))));
+        group.bench_function("tanh", |b| b.iter(|| isa.run(Map(Tanh, black_box(&x), &mut out))));
+        group.bench_function("gelu", |b| b.iter(|| isa.run(Map(Gelu, black_box(&x), &mut out))));
+        group.bench_function("gate", |b| b.iter(|| isa.run(Map(Gate, black_box(&x), &mut out))));
     }
 }
 

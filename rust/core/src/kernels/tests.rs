@@ -13,6 +13,9 @@ enum Function {
     Ln,
     LnOfThirds,
     Sigmoid,
+    Expm1,
+    Tanh,
+    Gelu,
 }
 
 struct Apply<'a>(Function, &'a mut [Pack]);
@@ -29,6 +32,9 @@ impl Kernel for Apply<'_> {
                 Function::Ln => math::ln(l, x),
                 Function::LnOfThirds => math::ln_ratio(l, x, l.splat(3.0)),
                 Function::Sigmoid => math::sigmoid(l, x),
+                Function::Expm1 => math::expm1(l, x),
+                Function::Tanh => math::tanh(l, x),
+                Function::Gelu => math::gelu(l, x),
             };
             l.store(pack, y);
         }
@@ -63,6 +69,7 @@ fn bits(packs: &[Pack]) -> Vec<u32> {
 fn functions_are_accurate_to_a_few_units_in_the_last_place() {
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     let ln_of_thirds = |x: f64| (x / 3.0).ln();
+    let gelu = |x: f64| x / 2.0 * libm::erfc(-x / std::f64::consts::SQRT_2);
     for (function, range, truth) in [
         (Function::Exp, (-87.0, 88.0), &f64::exp as &dyn Fn(f64) -> f64),
         (Function::Exp, (-0.5, 0.5), &f64::exp),
@@ -73,10 +80,26 @@ fn functions_are_accurate_to_a_few_units_in_the_last_place() {
         (Function::LnOfThirds, (1e-9, 8.0), &ln_of_thirds),
         (Function::LnOfThirds, (2.7, 3.3), &ln_of_thirds),
         (Function::Sigmoid, (-80.0, 80.0), &sigmoid),
+        (Function::Expm1, (-87.0, 88.0), &f64::exp_m1),
+        (Function::Expm1, (-1.0, 1.0), &f64::exp_m1),
+        (Function::Expm1, (-1e-6, 1e-6), &f64::exp_m1),
+        (Function::Expm1, (-1e-30, 1e-30), &f64::exp_m1),
+        (Function::Tanh, (-12.0, 12.0), &f64::tanh),
+        (Function::Tanh, (-0.5, 0.5), &f64::tanh),
+        (Function::Tanh, (-1e-3, 1e-3), &f64::tanh),
+        (Function::Tanh, (-1e-30, 1e-30), &f64::tanh),
+        (Function::Tanh, (-1e30, 1e30), &f64::tanh),
+        (Function::Gelu, (-1.0, 20.0), &gelu),
+        (Function::Gelu, (-1.0, 1.0), &gelu),
+        (Function::Gelu, (-1e-3, 1e-3), &gelu),
+        (Function::Gelu, (-1e-30, 1e-30), &gelu),
+        (Function::Gelu, (10.0, 1e30), &gelu),
     ] {
         let worst = worst_error(function, range, truth);
         assert!(worst < 4.0, "{function:?} over {range:?}: {worst} units");
     }
+    let tail = worst_error(Function::Gelu, (-12.9, -1.0), gelu);
+    assert!(tail < 7.0, "the tail of GELU: {tail} units");
 }
 
 #[test]
@@ -90,6 +113,39 @@ fn extremes_stay_finite_and_in_range() {
         isa.run(Apply(Function::Sigmoid, &mut out));
         assert!(flat(&out)[..8].iter().all(|y| (0.0..=1.0).contains(y)));
         assert_eq!(flat(&out)[7], 1.0);
+    }
+}
+
+#[test]
+fn special_values_give_the_limits() {
+    let x = [f32::NEG_INFINITY, f32::MIN, -0.0, 0.0, f32::MAX, f32::INFINITY];
+    for isa in Isa::all() {
+        let of = |function| {
+            let mut packs = super::to_packs(&x);
+            isa.run(Apply(function, &mut packs));
+            flat(&packs)[..x.len()].to_vec()
+        };
+        let tanh = [-1.0_f32, -1.0, -0.0, 0.0, 1.0, 1.0].map(f32::to_bits);
+        assert_eq!(of(Function::Tanh).iter().map(|y| y.to_bits()).collect::<Vec<_>>(), tanh);
+        assert_eq!(of(Function::Expm1)[..4], [-1.0, -1.0, 0.0, 0.0]);
+        assert!(of(Function::Expm1)[4..].iter().all(|y| y.is_finite()));
+        let gelu = of(Function::Gelu);
+        assert!(gelu[..2].iter().all(|&y| (-1e-37..=0.0).contains(&y)));
+        assert_eq!(gelu[2..], [0.0, 0.0, f32::MAX, f32::INFINITY]);
+    }
+}
+
+#[test]
+fn functions_pass_every_kind_of_nan_on() {
+    // Quiet and signalling, of both signs, with payloads at either end.
+    let nans =
+        [0x7fc0_0000_u32, 0xffc0_0000, 0x7f80_0001, 0xff80_0001, 0x7fc0_0001, 0x7fff_ffff, 0xffff_ffff, 0x7fc0_00ff];
+    for isa in Isa::all() {
+        for function in [Function::Exp, Function::Sigmoid, Function::Expm1, Function::Tanh, Function::Gelu] {
+            let mut packs = super::to_packs(&nans.map(f32::from_bits));
+            isa.run(Apply(function, &mut packs));
+            assert!(flat(&packs)[..nans.len()].iter().all(|y| y.is_nan()), "{function:?} on {}", isa.name());
+        }
     }
 }
 
