@@ -21,6 +21,8 @@ __all__ = [
     "resampling_uniforms",
 ]
 
+_Values = NDArray[np.uint8] | NDArray[np.uint16]
+
 BLOCK_LEN: int
 MAX_BLOCK_LEN: int
 MAX_THREADS: int
@@ -41,7 +43,9 @@ class Model:
     @property
     def event_shape(self) -> list[int]: ...
     @property
-    def n_classes(self) -> int: ...
+    def n_classes(self) -> Any: ...  # int, or list[int] where dimensions differ
+    @property
+    def dtype(self) -> str: ...
     @property
     def n_params(self) -> int: ...
     @property
@@ -52,7 +56,7 @@ class Model:
     def feature_shape(self) -> list[int] | None: ...
     def score(
         self,
-        x: NDArray[np.uint8],
+        x: _Values,
         threads: int,
         progress: Callable[[int], Any] | None,
         *,
@@ -65,7 +69,7 @@ class Model:
     ) -> None: ...
     def draw(
         self,
-        x: NDArray[np.uint8],
+        x: _Values,
         seed: int,
         start: int,
         threads: int,
@@ -76,8 +80,8 @@ class Model:
     ) -> None: ...
     def restrict(
         self,
-        low: NDArray[np.uint8],
-        high: NDArray[np.uint8] | None,
+        low: _Values,
+        high: _Values | None,
         log_weight: NDArray[np.float64],
         seed: int,
         first: NDArray[np.uint64],
@@ -85,15 +89,13 @@ class Model:
         threads: int,
         progress: Callable[[int], Any] | None,
         *,
-        x: NDArray[np.uint8] | None = None,
+        x: _Values | None = None,
         log_prob: NDArray[np.float64] | None = None,
     ) -> None: ...
-    def encode(
-        self, x: NDArray[np.uint8], block_len: int, threads: int, progress: Callable[[int], Any] | None
-    ) -> bytes: ...
+    def encode(self, x: _Values, block_len: int, threads: int, progress: Callable[[int], Any] | None) -> bytes: ...
     def encoded(self, blob: bytes) -> tuple[int, int]: ...
     def decode(
-        self, blob: bytes, first: int, x: NDArray[np.uint8], threads: int, progress: Callable[[int], Any] | None
+        self, blob: bytes, first: int, x: _Values, threads: int, progress: Callable[[int], Any] | None
     ) -> None: ...
 
 @final

@@ -4,12 +4,15 @@
 use std::{collections::HashMap, sync::atomic::AtomicBool};
 
 use ancestral_core::{
-    block::{Block, Outputs, Room, Task},
+    block::{Block, Room, Task},
     checkpoint::{Checkpoint, Tensor},
     driver::{Draw, Driver, Score},
     kernels::Isa,
     model::{Model, Scratch},
-    models, philox,
+    models,
+    outputs::Outputs,
+    philox,
+    values::{Values, ValuesMut},
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -77,11 +80,13 @@ fn walk(
 ) {
     let stop = AtomicBool::new(false);
     let mut log_prob = vec![0.0; len];
+    let x = x.map(ValuesMut::U8);
     let outputs = Outputs { x, log_prob: Some(&mut log_prob), ..Outputs::default() };
-    let task = Task { isa, model, driver, n_steps: model.event().n_dims(), stop: &stop };
+    let space = model.space();
+    let task = Task { isa, space, driver, n_steps: space.n_dims(), stop: &stop };
     let mut block = Block::new(&task, (0, len), outputs, &mut memory.0).expect("no decoder");
     model.walk(&mut block, &mut memory.1).expect("weights are small");
-    block.finish().expect("no decoder");
+    block.finish(|step| model.turn(step)).expect("no decoder");
 }
 
 fn walks(c: &mut Criterion) {
@@ -92,20 +97,20 @@ fn walks(c: &mut Criterion) {
         ("PixelCNN 64x8", pixelcnn(64, 8, 64)),
         ("PixelCNN 128x15", pixelcnn(128, 15, 32)),
     ];
-    let mut memory = (Room::default(), Scratch::default());
     for (name, model) in &models {
+        let mut memory = (Room::new(model.space()), Scratch::default());
         // The portable path is there to be right: without hardware for it, a multiply-add is a library call.
         for isa in Isa::all().into_iter().filter(|isa| isa.name() != "portable") {
             let mut group = c.benchmark_group(format!("{name}/{}", isa.name()));
             group.sample_size(10);
             for len in [1, model.block_len()] {
-                let mut x = vec![0; len * model.event().n_dims()];
+                let mut x = vec![0; len * model.space().n_dims()];
                 let draw = Draw::new(0, 0);
                 group.throughput(Throughput::Elements(len as u64)); // samples
                 group.bench_function(BenchmarkId::new("sample", len), |b| {
                     b.iter(|| walk(isa, &**model, Driver::Decide(&draw), len, Some(&mut x), &mut memory));
                 });
-                let score = Score::new(model.event(), &x).expect("drawn values are classes");
+                let score = Score::new(model.space(), Values::U8(&x)).expect("drawn values are classes");
                 group.bench_function(BenchmarkId::new("log_prob", len), |b| {
                     b.iter(|| walk(isa, &**model, Driver::Score(&score), len, None, &mut memory));
                 });

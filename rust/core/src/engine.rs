@@ -17,11 +17,12 @@ use std::{
 };
 
 use crate::{
-    block::{Block, Outputs, Room, Task},
+    block::{Block, Room, Task},
     driver::Driver,
     error::Error,
     kernels::{Isa, in_default_mode},
     model::{Model, Scratch},
+    outputs::Outputs,
     threads::share,
 };
 
@@ -73,10 +74,12 @@ pub struct Batch<'a> {
 /// walk by returning false; in a call of some hundredths of a second it is not called.
 ///
 /// # Errors
-/// [`Error::Interrupted`] if it did; [`Error::Overflow`], [`Error::Isa`], [`Error::Threads`], [`Error::Memory`]. The outputs
+/// [`Error::Dtype`] if the values have another type than the model's; [`Error::Interrupted`] if `go_on` did; [`Error::Overflow`], [`Error::Isa`], [`Error::Threads`], [`Error::Memory`]. The outputs
 /// are then partly written.
 pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> bool) -> Result<(), Error> {
     let isa = Isa::get()?;
+    let space = model.space();
+    batch.outputs.x.as_ref().map_or(Ok(()), |x| x.dtype().check("x", space))?;
     let n = batch.n;
     let cost = n.saturating_mul(model.cost() + SAMPLE);
     let threads = match batch.threads {
@@ -89,25 +92,25 @@ pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> 
     let done = AtomicUsize::new(0);
     let first_error = Mutex::new(None);
     let queue = Mutex::new((0, batch.outputs));
-    let n_steps = batch.n_steps.unwrap_or(usize::MAX).min(model.event().n_dims());
+    let n_steps = batch.n_steps.unwrap_or(usize::MAX).min(space.n_dims());
     let n_features = model.feature_shape().map_or(0, |shape| shape.iter().product());
-    let task = Task { isa, model, driver: batch.driver, n_steps, stop: &stop };
+    let task = Task { isa, space, driver: batch.driver, n_steps, stop: &stop };
 
     let walk_blocks = || {
-        let (mut room, mut scratch) = (Room::default(), Scratch::default());
+        let (mut room, mut scratch) = (Room::new(space), Scratch::default());
         while !stop.load(Ordering::Relaxed) {
             let (first, len, out) = {
                 let (next, outputs) = &mut *queue.lock().unwrap_or_else(PoisonError::into_inner);
                 let (first, len) = (*next, block_len.min(n - *next));
                 *next += len;
-                (first, len, outputs.split_off(len, model.event(), n_features))
+                (first, len, outputs.split_off(len, space, n_features))
             };
             if len == 0 {
                 break;
             }
             let walked = Block::new(&task, (first, len), out, &mut room).and_then(|mut block| {
                 model.walk(&mut block, &mut scratch)?;
-                block.finish()
+                block.finish(|step| model.turn(step))
             });
             if let Err(error) = walked {
                 first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);

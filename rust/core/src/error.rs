@@ -1,5 +1,7 @@
 //! Everything that can go wrong, in words that a user of any front end can act on.
 
+use crate::values::Dtype;
+
 /// An error of the core.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
@@ -13,13 +15,23 @@ pub enum Error {
     #[error("x has the value {value} at row {row}, dimension {dim}; wanted integers from 0 to {}", n_classes - 1)]
     Support {
         /// The value found.
-        value: u8,
+        value: u32,
         /// Its row in the batch.
         row: usize,
         /// Its flat dimension.
         dim: usize,
-        /// Classes of the model.
+        /// Classes of the dimension.
         n_classes: usize,
+    },
+    /// Values of a type that is not the model's.
+    #[error("{what} has dtype {}; wanted {}", found.name(), wanted.name())]
+    Dtype {
+        /// The argument.
+        what: &'static str,
+        /// Its type.
+        found: Dtype,
+        /// That of the model's values.
+        wanted: Dtype,
     },
     /// A set of allowed values with no value in it.
     #[error("no value is allowed at row {row}, dimension {dim}")]

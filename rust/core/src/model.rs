@@ -1,6 +1,6 @@
 //! What a model is to the engine: a walk through the dimensions of a block of samples.
 
-use crate::{block::Block, error::Error, event::Event, kernels::Pack};
+use crate::{block::Block, error::Error, kernels::Pack, space::Space};
 
 /// Memory that a worker lends to a model's walk, and keeps from one block to the next.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub struct Scratch {
 /// A trained autoregressive model.
 pub trait Model: Send + Sync {
     /// The space of its samples.
-    fn event(&self) -> &Event;
+    fn space(&self) -> &Space;
     /// Parameters that have an effect.
     fn n_params(&self) -> usize;
     /// Multiply-adds for one sample, about: whether a call is worth threads of its own.

@@ -5,6 +5,7 @@ mod door;
 mod model;
 mod outputs;
 mod training;
+mod values;
 
 use numpy::PyArray1;
 use pyo3::prelude::*;

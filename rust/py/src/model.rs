@@ -13,14 +13,17 @@ use ancestral_core::{
     engine::Batch,
     kernels::in_default_mode,
     model, models,
+    space::Classes,
+    values::{Dtype, Values},
 };
-use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
-use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
+use numpy::{PyArrayDyn, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::{IntoPyObjectExt, exceptions::PyValueError, prelude::*, types::PyBytes};
 
 use crate::{
-    arrays::{slice, slice_mut, writable},
+    arrays::{slice, writable},
     door::{interruptible, raise, walk},
     outputs::{Arrays, borrow},
+    values::{ReadValues, WriteValues},
 };
 
 /// A model of the core.
@@ -55,8 +58,13 @@ impl Model {
         Ok(container)
     }
 
+    /// The type of its values.
+    fn values(&self) -> Dtype {
+        Dtype::of(self.model.space())
+    }
+
     fn rows(&self, values: usize) -> PyResult<usize> {
-        let n_dims = self.model.event().n_dims();
+        let n_dims = self.model.space().n_dims();
         if values.is_multiple_of(n_dims) {
             Ok(values / n_dims)
         } else {
@@ -120,13 +128,22 @@ impl Model {
     /// Shape of one event.
     #[getter]
     fn event_shape(&self) -> Vec<usize> {
-        self.model.event().shape().to_vec()
+        self.model.space().shape().to_vec()
     }
 
-    /// Values a dimension can take.
+    /// Values a dimension can take: one number, or where they differ a list of those of the event's flat dimensions.
     #[getter]
-    fn n_classes(&self) -> usize {
-        self.model.event().n_classes()
+    fn n_classes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.model.space().classes() {
+            Classes::Same(n) => n.into_bound_py_any(py),
+            Classes::PerDim(each) => each.into_bound_py_any(py),
+        }
+    }
+
+    /// Name of the dtype of its values: "uint8" for up to 256 classes, or "uint16".
+    #[getter]
+    fn dtype(&self) -> &'static str {
+        self.values().name()
     }
 
     /// Parameters that have an effect.
@@ -138,7 +155,7 @@ impl Model {
     /// The flat dimension visited at each step; None where it is 0, 1, 2, ….
     #[getter]
     fn order(&self) -> Option<Vec<u32>> {
-        self.model.event().order().map(<[u32]>::to_vec)
+        self.model.space().order().map(<[u32]>::to_vec)
     }
 
     /// SHA-256 of the bytes of its file.
@@ -161,7 +178,7 @@ impl Model {
     fn score(
         &self,
         py: Python<'_>,
-        x: &Bound<'_, PyArrayDyn<u8>>,
+        x: &Bound<'_, PyAny>,
         threads: usize,
         progress: Option<Py<PyAny>>,
         log_prob: Option<&Bound<'_, PyArrayDyn<f64>>>,
@@ -171,8 +188,8 @@ impl Model {
         features: Option<&Bound<'_, PyArrayDyn<f32>>>,
         n_steps: Option<usize>,
     ) -> PyResult<()> {
-        let x = x.try_readonly().map_err(|error| PyValueError::new_err(format!("x: {error}")))?;
-        let values = slice("x", &x, x.len())?;
+        let x = ReadValues::new("x", x, self.values())?;
+        let values = x.all("x")?;
         let arrays = Arrays {
             log_prob: borrow("log_prob", log_prob)?,
             conditionals: borrow("conditionals", conditionals)?,
@@ -182,7 +199,7 @@ impl Model {
             ..Arrays::default()
         };
         let n = self.rows(values.len())?;
-        let score = py.detach(|| Score::new(self.model.event(), values)).map_err(raise)?;
+        let score = py.detach(|| Score::new(self.model.space(), values)).map_err(raise)?;
         self.run(py, Driver::Score(&score), n, arrays, Call { n_steps, threads, progress })
     }
 
@@ -192,7 +209,7 @@ impl Model {
     fn draw(
         &self,
         py: Python<'_>,
-        x: &Bound<'_, PyArrayDyn<u8>>,
+        x: &Bound<'_, PyAny>,
         seed: u64,
         start: u64,
         threads: usize,
@@ -200,44 +217,47 @@ impl Model {
         log_prob: Option<&Bound<'_, PyArrayDyn<f64>>>,
         temperature: f64,
     ) -> PyResult<()> {
+        let x = WriteValues::new("x", x, self.values())?;
         let n = self.rows(x.len())?;
         if start.checked_add(n as u64).is_none() {
             return Err(PyValueError::new_err(format!("start is {start}; the last index would not fit 64 bits")));
         }
-        let arrays =
-            Arrays { x: Some(writable("x", x)?), log_prob: borrow("log_prob", log_prob)?, ..Arrays::default() };
+        let arrays = Arrays { x: Some(x), log_prob: borrow("log_prob", log_prob)?, ..Arrays::default() };
         let draw = Draw { seed, start, temperature: in_default_mode(|| temperature as f32) };
         self.run(py, Driver::Decide(&draw), n, arrays, Call { n_steps: None, threads, progress })
     }
 
     /// Draws `n_paths` paths for each row of sets, with the uniforms of the samples from the row's `first` on, and fills
     /// `log_weight` and, where given, `x` and `log_prob`. The sets are `low` to `high` (rows, `n_dims`); or, without `high`,
-    /// those marked in `low` (rows, `n_dims`, `n_classes`). Without `x` and `log_prob` the walk ends with the last restricted
+    /// those marked in `low`, uint8 (rows, `n_dims`, largest number of classes). Without `x` and `log_prob` the walk ends with the last restricted
     /// step of any row.
     #[pyo3(signature = (low, high, log_weight, seed, first, n_paths, threads, progress, *, x=None, log_prob=None))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn restrict(
         &self,
         py: Python<'_>,
-        low: PyReadonlyArrayDyn<'_, u8>,
-        high: Option<PyReadonlyArrayDyn<'_, u8>>,
+        low: &Bound<'_, PyAny>,
+        high: Option<&Bound<'_, PyAny>>,
         log_weight: &Bound<'_, PyArrayDyn<f64>>,
         seed: u64,
         first: PyReadonlyArrayDyn<'_, u64>,
         n_paths: usize,
         threads: usize,
         progress: Option<Py<PyAny>>,
-        x: Option<&Bound<'_, PyArrayDyn<u8>>>,
+        x: Option<&Bound<'_, PyAny>>,
         log_prob: Option<&Bound<'_, PyArrayDyn<f64>>>,
     ) -> PyResult<()> {
-        let event = self.model.event();
-        let low = slice("low", &low, low.len())?;
-        let (allowed, rows) = match &high {
-            Some(high) => {
+        let space = self.model.space();
+        // Marks are bytes, whatever the model's values.
+        let low = ReadValues::new("low", low, if high.is_some() { self.values() } else { Dtype::U8 })?;
+        let high = high.map(|high| ReadValues::new("high", high, self.values())).transpose()?;
+        let (allowed, rows) = match (low.all("low")?, &high) {
+            (low, Some(high)) => {
                 let rows = self.rows(low.len())?;
-                (Allowed::Range { low, high: slice("high", high, low.len())? }, rows)
+                (Allowed::Range { low, high: high.slice("high", low.len())? }, rows)
             }
-            None => (Allowed::Sets(low), self.rows(low.len() / event.n_classes())?),
+            (Values::U8(marks), None) => (Allowed::Sets(marks), self.rows(marks.len() / space.most_classes())?),
+            (Values::U16(_), None) => unreachable!("marks are bytes"),
         };
         let first = slice("first", &first, rows)?;
         let n = log_weight.len();
@@ -246,12 +266,12 @@ impl Model {
             return Err(PyValueError::new_err(format!("{rows} rows with {n_paths} paths make no {n} samples")));
         }
         let arrays = Arrays {
-            x: borrow("x", x)?,
+            x: x.map(|x| WriteValues::new("x", x, self.values())).transpose()?,
             log_prob: borrow("log_prob", log_prob)?,
             log_weight: Some(writable("log_weight", log_weight)?),
             ..Arrays::default()
         };
-        let restrict = py.detach(|| Restrict::new(event, allowed, seed, first, n_paths));
+        let restrict = py.detach(|| Restrict::new(space, allowed, seed, first, n_paths));
         let restrict = restrict.map_err(raise)?;
         let n_steps = (x.is_none() && log_prob.is_none()).then(|| restrict.n_steps());
         self.run(py, Driver::Decide(&restrict), n, arrays, Call { n_steps, threads, progress })
@@ -261,15 +281,16 @@ impl Model {
     fn encode<'py>(
         &self,
         py: Python<'py>,
-        x: PyReadonlyArrayDyn<'_, u8>,
+        x: &Bound<'_, PyAny>,
         block_len: u32,
         threads: usize,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let values = slice("x", &x, x.len())?;
+        let x = ReadValues::new("x", x, self.values())?;
+        let values = x.all("x")?;
         let n = self.rows(values.len())?;
         let blob = interruptible(py, progress, |go_on| {
-            let score = Score::new(self.model.event(), values)?;
+            let score = Score::new(self.model.space(), values)?;
             codec::encode(&*self.model, self.sha256_of_file(), &score, (n, block_len), threads, go_on)
         })?;
         Ok(PyBytes::new(py, &blob))
@@ -289,11 +310,12 @@ impl Model {
         py: Python<'_>,
         blob: &[u8],
         first: usize,
-        x: &Bound<'_, PyArrayDyn<u8>>,
+        x: &Bound<'_, PyAny>,
         threads: usize,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let container = self.container(blob)?;
+        let mut x = WriteValues::new("x", x, self.values())?;
         let n = self.rows(x.len())?;
         let header = container.header();
         let blocks = first..first.saturating_add(n.div_ceil(header.block_len as usize));
@@ -302,8 +324,7 @@ impl Model {
         if blocks.end > container.n_blocks() || n as u64 != rows {
             return Err(PyValueError::new_err(format!("x has {n} rows, which are not those of blocks {blocks:?}")));
         }
-        let mut x = writable("x", x)?;
-        let x = slice_mut("x", &mut x, n * self.model.event().n_dims())?;
+        let x = x.slice("x", n * self.model.space().n_dims())?;
         interruptible(py, progress, |go_on| codec::decode(&*self.model, &container, blocks, x, threads, go_on))
     }
 }

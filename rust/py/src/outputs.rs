@@ -1,15 +1,18 @@
 //! The arrays that a walk fills.
 
-use ancestral_core::{block::Outputs, model::Model};
+use ancestral_core::{model::Model, outputs::Outputs};
 use numpy::{Element, PyArrayDyn, PyReadwriteArrayDyn};
 use pyo3::prelude::*;
 
-use crate::arrays::{slice_mut, writable};
+use crate::{
+    arrays::{slice_mut, writable},
+    values::WriteValues,
+};
 
 /// Arrays to fill.
 #[derive(Default)]
 pub struct Arrays<'py> {
-    pub x: Option<PyReadwriteArrayDyn<'py, u8>>,
+    pub x: Option<WriteValues<'py>>,
     pub log_prob: Option<PyReadwriteArrayDyn<'py, f64>>,
     pub log_weight: Option<PyReadwriteArrayDyn<'py, f64>>,
     pub conditionals: Option<PyReadwriteArrayDyn<'py, f32>>,
@@ -21,15 +24,15 @@ pub struct Arrays<'py> {
 impl Arrays<'_> {
     /// As outputs of `n` samples.
     pub fn outputs(&mut self, model: &dyn Model, n: usize) -> PyResult<Outputs<'_>> {
-        let event = model.event();
+        let space = model.space();
         let n_features = model.feature_shape().map_or(0, |shape| shape.iter().product());
         Ok(Outputs {
-            x: wanted("x", &mut self.x, n * event.n_dims())?,
+            x: self.x.as_mut().map(|x| x.slice("x", n * space.n_dims())).transpose()?,
             log_prob: wanted("log_prob", &mut self.log_prob, n)?,
             log_weight: wanted("log_weight", &mut self.log_weight, n)?,
-            conditionals: wanted("conditionals", &mut self.conditionals, n * event.n_dims() * event.n_conditionals())?,
-            surprise: wanted("surprise", &mut self.surprise, n * event.n_dims())?,
-            log_conditional: wanted("log_conditional", &mut self.log_conditional, n * event.n_classes())?,
+            conditionals: wanted("conditionals", &mut self.conditionals, n * space.n_dims() * space.n_conditionals())?,
+            surprise: wanted("surprise", &mut self.surprise, n * space.n_dims())?,
+            log_conditional: wanted("log_conditional", &mut self.log_conditional, n * space.most_classes())?,
             features: wanted("features", &mut self.features, n * n_features)?,
             code: None,
         })

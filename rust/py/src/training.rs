@@ -4,12 +4,13 @@
 use std::num::NonZero;
 
 use ancestral_core::{
-    block::Outputs,
     driver::{Driver, Score},
     engine::Batch,
     error::Error,
     model::Model,
     models::{Fvsbn, Nade, fvsbn, gradient, nade},
+    outputs::Outputs,
+    values::Values,
 };
 use numpy::{PyArray1, PyArrayDyn, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::{exceptions::PyValueError, prelude::*};
@@ -59,7 +60,7 @@ fn score<'py>(
 ) -> PyResult<(LogProb<'py>, Scored)> {
     let n = x.shape().first().copied().unwrap_or(0);
     let n_features = model.feature_shape().map_or(0, |shape| shape.iter().product());
-    let x = slice("x", x, n * model.event().n_dims())?;
+    let x = slice("x", x, n * model.space().n_dims())?;
     let (mut log_prob, mut probs, mut features) = (vec![0.0; n], vec![0.0; x.len()], vec![0.0; n * n_features]);
     let outputs = Outputs {
         log_prob: Some(&mut log_prob),
@@ -67,7 +68,7 @@ fn score<'py>(
         features: Some(&mut features),
         ..Outputs::default()
     };
-    let score = py.detach(|| Score::new(model.event(), x)).map_err(raise)?;
+    let score = py.detach(|| Score::new(model.space(), Values::U8(x))).map_err(raise)?;
     walk(
         py,
         &model,

@@ -10,6 +10,7 @@ use ancestral_core::{
     error::Error,
     model::Model,
     models,
+    values::{Values, ValuesMut},
 };
 use fastrand::Rng;
 
@@ -50,30 +51,30 @@ impl Coder {
         let model = models::build(&checkpoint).ok()?;
         let mut coder = Self { model, sha256: checkpoint.sha256(), files: vec![] };
         for _ in 0..8 {
-            let (event, n) = (coder.model.event(), rng.usize(..40));
-            let x: Vec<_> = (0..n * event.n_dims()).map(|_| rng.u32(..event.n_classes() as u32) as u8).collect();
+            let (space, n) = (coder.model.space(), rng.usize(..40));
+            let x: Vec<_> = (0..n * space.n_dims()).map(|_| rng.u32(..space.most_classes() as u32) as u8).collect();
             coder.files.push(coder.encode(&x, rng.u32(1..50)).ok()?);
         }
         Some(coder)
     }
 
     fn encode(&self, x: &[u8], block_len: u32) -> Result<Vec<u8>, Error> {
-        let event = self.model.event();
-        let score = Score::new(event, x)?;
-        let rows = (x.len() / event.n_dims(), block_len);
+        let space = self.model.space();
+        let score = Score::new(space, Values::U8(x))?;
+        let rows = (x.len() / space.n_dims(), block_len);
         codec::encode(&*self.model, self.sha256, &score, rows, 1, &mut |_| true)
     }
 
     /// All rows; none of a file with more than are worth the time.
     fn decode(&self, container: &Container<'_>) -> Result<Option<Vec<u8>>, Error> {
         container.check_model(&*self.model, &self.sha256)?;
-        let event = self.model.event();
-        let values = container.header().n_samples.saturating_mul(event.n_dims() as u64);
+        let space = self.model.space();
+        let values = container.header().n_samples.saturating_mul(space.n_dims() as u64);
         if values > VALUES {
             return Ok(None);
         }
         let mut x = vec![0; values as usize];
-        codec::decode(&*self.model, container, 0..container.n_blocks(), &mut x, 1, &mut |_| true)?;
+        codec::decode(&*self.model, container, 0..container.n_blocks(), ValuesMut::U8(&mut x), 1, &mut |_| true)?;
         Ok(Some(x))
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use ancestral_core::{
-    block::Outputs,
     checkpoint::{Checkpoint, Tensor},
     driver::{Allowed, Draw, Driver, Restrict, Score},
     engine::{self, Batch},
     error::Error,
     model::Model,
     models,
+    outputs::Outputs,
+    values::{Values, ValuesMut},
 };
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -90,7 +91,7 @@ impl Target for ModelFiles {
             models::build(&checkpoint).map(|model| (checkpoint, model))
         });
         // The order of an image of several channels is all that a model's size can make large in a small file.
-        let order = read.as_ref().map_or(0, |(_, model)| 5 * model.event().order().map_or(0, <[u32]>::len));
+        let order = read.as_ref().map_or(0, |(_, model)| 5 * model.space().order().map_or(0, <[u32]>::len));
         let most = MEMORY.0 * input.len() + MEMORY.1 + order;
         if peak > most {
             return Err(format!("{peak} bytes allocated for {} of input; at most {most} were promised", input.len()));
@@ -98,7 +99,7 @@ impl Target for ModelFiles {
         match read {
             Ok((checkpoint, model)) => {
                 comes_back(&checkpoint)?;
-                if model.event().n_dims() <= WALKED.0 && model.cost() <= WALKED.1 {
+                if model.space().n_dims() <= WALKED.0 && model.cost() <= WALKED.1 {
                     walks(&*model, input.len() as u64)?;
                 }
                 Ok(true)
@@ -196,19 +197,19 @@ fn comes_back(checkpoint: &Checkpoint) -> Result<(), String> {
 
 /// Draws, scores and restricts; the outputs are in range and agree.
 fn walks(model: &dyn Model, seed: u64) -> Result<(), String> {
-    let event = model.event();
-    let n_values = N * event.n_dims();
+    let space = model.space();
+    let n_values = N * space.n_dims();
     let (mut x, mut drawn) = (vec![0; n_values], [f64::NAN; N]);
     let temperature = [0.0, 1.0, 1e-30, 0.7, 1e6][seed as usize % 5];
     let draw = Draw { seed, start: seed << 40, temperature };
-    let outputs = Outputs { x: Some(&mut x), log_prob: Some(&mut drawn), ..Outputs::default() };
+    let outputs = Outputs { x: Some(ValuesMut::U8(&mut x)), log_prob: Some(&mut drawn), ..Outputs::default() };
     if !runs(model, Driver::Decide(&draw), outputs)? {
         return Ok(());
     }
-    let score = Score::new(event, &x).map_err(|error| format!("drawn values are refused: {error}"))?;
+    let score = Score::new(space, Values::U8(&x)).map_err(|error| format!("drawn values are refused: {error}"))?;
     let n_features = model.feature_shape().map_or(0, |shape| shape.iter().product());
     let (mut scored, mut surprise) = ([f64::NAN; N], vec![f32::NAN; n_values]);
-    let mut conditionals = vec![f32::NAN; n_values * event.n_conditionals()];
+    let mut conditionals = vec![f32::NAN; n_values * space.n_conditionals()];
     let mut features = vec![f32::NAN; N * n_features];
     let outputs = Outputs {
         log_prob: Some(&mut scored),
@@ -228,13 +229,15 @@ fn walks(model: &dyn Model, seed: u64) -> Result<(), String> {
     holds("features are finite", features.iter().all(|value| value.is_finite()))?;
 
     // Half of the dimensions held at what was drawn.
-    let top = (event.n_classes() - 1) as u8;
+    let top = (space.most_classes() - 1) as u8;
     let (low, high): (Vec<_>, Vec<_>) =
         x.iter().enumerate().map(|(at, &x)| if at % 2 == 0 { (x, x) } else { (0, top) }).unzip();
-    let restrict = Restrict::new(event, Allowed::Range { low: &low, high: &high }, seed, &[0; N], 1);
+    let restrict =
+        Restrict::new(space, Allowed::Range { low: Values::U8(&low), high: Values::U8(&high) }, seed, &[0; N], 1);
     let restrict = restrict.map_err(|error| format!("drawn values are no ranges: {error}"))?;
     let (mut within, mut log_weight) = (vec![0; n_values], [f64::NAN; N]);
-    let outputs = Outputs { x: Some(&mut within), log_weight: Some(&mut log_weight), ..Outputs::default() };
+    let outputs =
+        Outputs { x: Some(ValuesMut::U8(&mut within)), log_weight: Some(&mut log_weight), ..Outputs::default() };
     if runs(model, Driver::Decide(&restrict), outputs)? {
         let inside = within.iter().zip(&low).zip(&high).all(|((x, low), high)| (low..=high).contains(&x));
         holds("what is drawn within ranges is within them", inside)?;

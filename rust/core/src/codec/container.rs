@@ -10,7 +10,7 @@
 //! | 8 | samples |
 //! | 4 | samples a block; the last one has what is left |
 //! | 4 | dimensions of a sample |
-//! | 4 | classes of a dimension |
+//! | 4 | classes of a dimension, the largest number of them |
 //! | 4 | revision of the model's arithmetic, [`Model::revision`] |
 //! | 4 | checksum of the bytes so far |
 //! | 8 a block | length of its payload (4), checksum of its payload (4) |
@@ -57,7 +57,7 @@ pub struct Header {
     pub block_len: u32,
     /// Dimensions of a sample.
     pub n_dims: u32,
-    /// Classes of a dimension.
+    /// Classes of a dimension, the largest number of them.
     pub n_classes: u32,
     /// Revision of the arithmetic that gave the probabilities. A file of version 1 has none.
     pub revision: Option<u32>,
@@ -216,8 +216,8 @@ impl<'a> Container<'a> {
     /// # Errors
     /// [`Error::Codec`] if it was another one, or an earlier or later release whose arithmetic gives other bits.
     pub fn check_model(&self, model: &dyn Model, sha256: &[u8; 32]) -> Result<(), Error> {
-        let event = model.event();
-        let (n_dims, n_classes) = (event.n_dims(), event.n_classes());
+        let space = model.space();
+        let (n_dims, n_classes) = (space.n_dims(), space.most_classes());
         let other = |file: String, model: String| {
             Err(Error::codec(format!("the file was compressed with another model: {file}; this model {model}")))
         };

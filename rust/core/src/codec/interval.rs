@@ -6,14 +6,12 @@
 
 use std::num::NonZeroU32;
 
-use crate::{
-    head::Categorical,
-    kernels::{Isa, Kernel, LANES, Lanes, Pack, math},
-};
+use crate::kernels::{Isa, Kernel, LANES, Lanes, Pack, math};
 
 /// Probabilities are multiples of 2⁻²⁴.
 pub const PRECISION: usize = 24;
-const TOTAL: u32 = 1 << PRECISION;
+/// Quantiles that the values share out.
+pub const TOTAL: u32 = 1 << PRECISION;
 
 /// The quantiles `left`, …, `left + width − 1` of a value whose probability is `width` / 2²⁴.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,39 +105,6 @@ fn split<L: Lanes>(l: L, logit: L::F) -> L::U {
     // 2²⁴ − units where the logit is negative, since −units = !units + 1.
     let negative = l.sar_u::<31>(l.bits(logit));
     l.add_u(l.xor_u(units, negative), l.and_u(negative, l.splat_u(TOTAL + 1)))
-}
-
-/// The quantiles at which the classes' intervals end: ⌊P(x ≤ k) (2²⁴ − K)⌋ + k + 1 for k = 0, …, K − 1. Each class has
-/// one quantile beforehand, and the rest are shared out; the last interval ends at 2²⁴ because the last P is exactly 1.
-fn ends(distribution: &Categorical) -> impl Iterator<Item = u32> {
-    let shared = f64::from(TOTAL) - distribution.n_classes() as f64;
-    distribution.cdf().zip(1..).map(move |(p, own)| (p * shared) as u32 + own)
-}
-
-/// The interval of a class.
-///
-/// # Panics
-/// If there is no such class.
-pub fn of_class(distribution: &Categorical, class: u8) -> Interval {
-    let mut ends = ends(distribution);
-    let left = if class == 0 { Some(0) } else { ends.nth(usize::from(class) - 1) };
-    let (left, right) = left.zip(ends.next()).expect("a class of the distribution");
-    Interval::new(left, right - left)
-}
-
-/// The class that a quantile belongs to, and its interval.
-///
-/// # Panics
-/// If the quantile is not below 2²⁴.
-pub fn class_at(distribution: &Categorical, quantile: u32) -> (u8, Interval) {
-    let mut left = 0;
-    for (class, right) in ends(distribution).enumerate() {
-        if quantile < right {
-            return (class as u8, Interval::new(left, right - left));
-        }
-        left = right;
-    }
-    panic!("the quantile {quantile} is not below {TOTAL}")
 }
 
 #[cfg(test)]

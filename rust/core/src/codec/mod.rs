@@ -17,15 +17,15 @@ use std::ops::Range;
 use self::{
     coder::Decoder,
     container::{Container, Header},
-    interval::{Split, class_at},
+    interval::{Interval, Split},
 };
 use crate::{
-    block::Outputs,
     driver::{self, Decode, Driver, Score},
     engine::{self, Batch},
     error::Error,
-    head::Categorical,
     model::Model,
+    outputs::Outputs,
+    values::ValuesMut,
 };
 
 /// Samples a block, unless the caller says otherwise: a file is less than 1 % larger than its samples' −Σ log₂ p where these
@@ -44,8 +44,8 @@ pub fn encode(
     threads: usize,
     go_on: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Vec<u8>, Error> {
-    let event = model.event();
-    let [n_dims, n_classes] = [event.n_dims(), event.n_classes()].map(|size| size as u32);
+    let space = model.space();
+    let [n_dims, n_classes] = [space.n_dims(), space.most_classes()].map(|size| size as u32);
     let revision = Some(model.revision());
     let header = Header { model: sha256, n_samples: n as u64, block_len, n_dims, n_classes, revision };
     header.check()?;
@@ -68,12 +68,12 @@ pub fn decode(
     model: &dyn Model,
     container: &Container<'_>,
     blocks: Range<usize>,
-    x: &mut [u8],
+    x: ValuesMut<'_>,
     threads: usize,
     go_on: &mut dyn FnMut(usize) -> bool,
 ) -> Result<(), Error> {
     let block_len = container.header().block_len as usize;
-    let n = x.len() / model.event().n_dims();
+    let n = x.len() / model.space().n_dims();
     assert_eq!(n.div_ceil(block_len), blocks.len(), "blocks of samples");
     let payloads = Payloads { container, first: blocks.start, block_len };
     let outputs = Outputs { x: Some(x), ..Outputs::default() };
@@ -105,24 +105,24 @@ struct Payload<'a> {
 }
 
 impl Payload<'_> {
-    fn value(&mut self, decoded: impl FnOnce(&mut Decoder<'_>) -> Result<u8, Error>) -> u8 {
+    fn next<T: Default>(&mut self, decoded: impl FnOnce(&mut Decoder<'_>) -> Result<T, Error>) -> T {
         if self.damage.is_some() {
-            return 0;
+            return T::default();
         }
         decoded(&mut self.decoder).unwrap_or_else(|error| {
             self.damage = Some(error);
-            0
+            T::default()
         })
     }
 }
 
 impl driver::Decoder for Payload<'_> {
     fn bit(&mut self, conditional: Split) -> u8 {
-        self.value(|decoder| decoder.decode(|quantile| conditional.at(quantile)))
+        self.next(|decoder| decoder.decode(|quantile| conditional.at(quantile)))
     }
 
-    fn class(&mut self, conditional: &Categorical<'_>) -> u8 {
-        self.value(|decoder| decoder.decode(|quantile| class_at(conditional, quantile)))
+    fn value(&mut self, conditional: &dyn Fn(u32) -> (u32, Interval)) -> u32 {
+        self.next(|decoder| decoder.decode(conditional))
     }
 
     fn finish(self: Box<Self>) -> Result<(), Error> {

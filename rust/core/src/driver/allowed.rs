@@ -5,12 +5,15 @@
 //! likelihood weighting (Fung, Chang, UAI 1989; Shachter, Peot, UAI 1989), with ranges progressive sampling (Yang et al.,
 //! *Deep unsupervised cardinality estimation*, VLDB 2019).
 
+use std::ops::Range;
+
 use super::Decide;
 use crate::{
     error::Error,
-    event::Event,
     kernels::{Isa, Pack, flat_mut},
     philox,
+    space::Space,
+    values::Values,
 };
 
 /// For every row and dimension, in the event's order, the values that are allowed.
@@ -19,17 +22,18 @@ pub enum Allowed<'a> {
     /// From `low` to `high`, both among them: `n_dims` a row.
     Range {
         /// The least value.
-        low: &'a [u8],
+        low: Values<'a>,
         /// The largest value.
-        high: &'a [u8],
+        high: Values<'a>,
     },
-    /// Those that are marked by other than 0: `n_dims` × `n_classes` a row.
+    /// Those that are marked by other than 0: `n_dims` × the largest number of classes a row; what stands beyond the classes of a
+    /// dimension is not looked at.
     Sets(&'a [u8]),
 }
 
 /// Draws within sets: several paths a row.
 pub struct Restrict<'a> {
-    event: &'a Event,
+    space: &'a Space,
     allowed: Allowed<'a>,
     /// The last restricted step of any row, plus 1.
     n_steps: usize,
@@ -45,22 +49,25 @@ impl<'a> Restrict<'a> {
     /// `n_paths` paths for each row, with the uniforms of `seed` and the samples from the row's `first` on.
     ///
     /// # Errors
-    /// [`Error::Empty`] for a set with no value.
+    /// [`Error::Empty`] for a set with no value; [`Error::Dtype`] for bounds of another type than the space's values.
     pub fn new(
-        event: &'a Event,
+        space: &'a Space,
         allowed: Allowed<'a>,
         seed: u64,
         first: &'a [u64],
         n_paths: usize,
     ) -> Result<Self, Error> {
-        let mut restrict = Self { event, allowed, n_steps: 0, seed, first, n_paths };
-        let n_classes = event.n_classes();
+        if let Allowed::Range { low, high } = allowed {
+            low.dtype().check("low", space)?;
+            high.dtype().check("high", space)?;
+        }
+        let mut restrict = Self { space, allowed, n_steps: 0, seed, first, n_paths };
         for row in 0..first.len() {
-            for step in 0..event.n_dims() {
-                let dim = event.dim(step);
+            for step in 0..space.n_dims() {
+                let dim = space.dim(step);
                 match restrict.count(row, dim) {
                     0 => return Err(Error::Empty { row, dim }),
-                    count if count < n_classes => restrict.n_steps = restrict.n_steps.max(step + 1),
+                    count if count < space.n_classes(dim) => restrict.n_steps = restrict.n_steps.max(step + 1),
                     _ => {}
                 }
             }
@@ -73,22 +80,40 @@ impl<'a> Restrict<'a> {
         self.n_steps
     }
 
-    fn allows(&self, row: usize, dim: usize, k: usize) -> bool {
-        let at = row * self.event.n_dims() + dim;
-        match self.allowed {
-            Allowed::Range { low, high } => (usize::from(low[at])..=usize::from(high[at])).contains(&k),
-            Allowed::Sets(marks) => marks[at * self.event.n_classes() + k] != 0,
-        }
+    /// The classes of a dimension from the least to the largest one allowed.
+    fn range(&self, low: &Values<'_>, high: &Values<'_>, (row, dim): (usize, usize)) -> Range<usize> {
+        let at = row * self.space.n_dims() + dim;
+        let end = (high.get(at) as usize + 1).min(self.space.n_classes(dim));
+        // Checked when the batch came; this is for a caller who changes the bounds meanwhile.
+        end.min(low.get(at) as usize)..end
+    }
+
+    /// The marks of a dimension's classes.
+    fn marks<'m>(&self, marks: &'m [u8], (row, dim): (usize, usize)) -> &'m [u8] {
+        let at = row * self.space.n_dims() + dim;
+        &marks[at * self.space.most_classes()..][..self.space.n_classes(dim)]
+    }
+
+    /// For bits: whether 0 and 1 are allowed at each step.
+    fn bits(&self, row: usize) -> impl Iterator<Item = [bool; 2]> {
+        let first = row * self.space.n_dims();
+        (0..self.space.n_dims()).map(move |step| {
+            let at = first + self.space.dim(step);
+            match &self.allowed {
+                Allowed::Range { low, high } => {
+                    let (low, high) = (low.get(at), high.get(at));
+                    [low == 0, low <= 1 && high >= 1]
+                }
+                Allowed::Sets(marks) => [marks[2 * at] != 0, marks[2 * at + 1] != 0],
+            }
+        })
     }
 
     /// How many values are allowed.
     fn count(&self, row: usize, dim: usize) -> usize {
-        let (at, n_classes) = (row * self.event.n_dims() + dim, self.event.n_classes());
-        match self.allowed {
-            Allowed::Range { low, high } => {
-                (usize::from(high[at]) + 1).min(n_classes).saturating_sub(usize::from(low[at]))
-            }
-            Allowed::Sets(marks) => marks[at * n_classes..][..n_classes].iter().filter(|&&mark| mark != 0).count(),
+        match &self.allowed {
+            Allowed::Range { low, high } => self.range(low, high, (row, dim)).len(),
+            Allowed::Sets(marks) => self.marks(marks, (row, dim)).iter().filter(|&&mark| mark != 0).count(),
         }
     }
 
@@ -104,13 +129,11 @@ impl<'a> Restrict<'a> {
 impl Decide for Restrict<'_> {
     fn thresholds(&self, isa: Isa, sample: usize, out: &mut [Pack]) {
         philox::logits_of_uniforms(isa, self.seed, self.index(sample), out);
-        let row = self.row(sample);
-        for (step, threshold) in flat_mut(out)[..self.event.n_dims()].iter_mut().enumerate() {
-            let dim = self.event.dim(step);
-            match (self.allows(row, dim, 0), self.allows(row, dim, 1)) {
-                (true, true) => {}
-                (true, false) => *threshold = f32::INFINITY,
-                (false, _) => *threshold = f32::NEG_INFINITY,
+        for (threshold, allowed) in flat_mut(out).iter_mut().zip(self.bits(self.row(sample))) {
+            match allowed {
+                [true, true] => {}
+                [true, false] => *threshold = f32::INFINITY,
+                [false, _] => *threshold = f32::NEG_INFINITY,
             }
         }
     }
@@ -119,23 +142,30 @@ impl Decide for Restrict<'_> {
         philox::uniform(self.seed, self.index(sample), step)
     }
 
-    fn propose(&self, sample: usize, step: usize, logits: &mut [f32]) -> bool {
-        let (row, dim) = (self.row(sample), self.event.dim(step));
-        let mut restricted = false;
-        for (k, logit) in logits.iter_mut().enumerate() {
-            if !self.allows(row, dim, k) {
-                *logit = f32::NEG_INFINITY;
-                restricted = true;
+    fn propose(&self, _isa: Isa, sample: usize, step: usize, logits: &[f32], out: &mut Vec<f32>) -> bool {
+        let (row, dim) = (self.row(sample), self.space.dim(step));
+        if self.count(row, dim) == logits.len() {
+            return false;
+        }
+        out.clear();
+        match &self.allowed {
+            Allowed::Range { low, high } => {
+                let range = self.range(low, high, (row, dim));
+                out.resize(logits.len(), f32::NEG_INFINITY);
+                out[range.clone()].copy_from_slice(&logits[range]);
+            }
+            Allowed::Sets(marks) => {
+                let marks = self.marks(marks, (row, dim));
+                let kept = |(&logit, &mark)| if mark != 0 { logit } else { f32::NEG_INFINITY };
+                out.extend(logits.iter().zip(marks).map(kept));
             }
         }
-        restricted
+        true
     }
 
     fn fixed(&self, sample: usize, out: &mut [bool]) {
-        let row = self.row(sample);
-        for (step, fixed) in out.iter_mut().enumerate() {
-            let dim = self.event.dim(step);
-            *fixed = !(self.allows(row, dim, 0) && self.allows(row, dim, 1));
+        for (fixed, allowed) in out.iter_mut().zip(self.bits(self.row(sample))) {
+            *fixed = allowed != [true, true];
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Decide;
 use crate::{
-    kernels::{Isa, Pack, flat_mut},
+    kernels::{Isa, Pack, flat_mut, largest},
     philox,
 };
 
@@ -36,23 +36,21 @@ impl Decide for Draw {
         philox::uniform(self.seed, self.start + sample as u64, step)
     }
 
-    fn propose(&self, _sample: usize, _step: usize, logits: &mut [f32]) -> bool {
-        if self.temperature == 0.0 {
-            let mut best = 0;
-            for (k, &logit) in logits.iter().enumerate() {
-                if logit > logits[best] {
-                    best = k;
-                }
-            }
-            for (k, logit) in logits.iter_mut().enumerate() {
-                *logit = if k == best { 0.0 } else { f32::NEG_INFINITY };
-            }
-        } else if self.temperature != 1.0 {
-            // Differences to the largest, which no small temperature takes out of range.
-            let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            logits.iter_mut().for_each(|logit| *logit = (*logit - largest) / self.temperature);
+    fn propose(&self, isa: Isa, _sample: usize, _step: usize, logits: &[f32], out: &mut Vec<f32>) -> bool {
+        if self.temperature == 1.0 {
+            return false;
         }
-        self.temperature != 1.0
+        out.clear();
+        let largest = largest(isa, logits);
+        if self.temperature == 0.0 {
+            out.resize(logits.len(), f32::NEG_INFINITY);
+            let best = logits.iter().position(|&logit| logit == largest).unwrap_or(0);
+            out[best] = 0.0;
+        } else {
+            // Differences to the largest, which no small temperature takes out of range.
+            out.extend(logits.iter().map(|logit| (logit - largest) / self.temperature));
+        }
+        true
     }
 }
 
@@ -64,9 +62,10 @@ mod tests {
     const LOGITS: [f32; 5] = [-2.0, 0.5, 3.0, -60.0, 3.0];
 
     fn proposed(temperature: f32, logits: &[f32]) -> (bool, Vec<f32>) {
-        let mut logits = logits.to_vec();
         let draw = Draw { temperature, ..Draw::new(0, 0) };
-        (draw.propose(0, 0, &mut logits), logits)
+        let mut out = vec![7.0];
+        let isa = Isa::get().unwrap();
+        if draw.propose(isa, 0, 0, logits, &mut out) { (true, out) } else { (false, logits.to_vec()) }
     }
 
     #[test]

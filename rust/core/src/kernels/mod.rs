@@ -10,9 +10,11 @@ mod lanes;
 pub mod math;
 pub mod matmul;
 mod portable;
+mod reduce;
 #[cfg(test)]
 mod tests;
 
 pub use float_mode::in_default_mode;
 pub use isa::{Isa, Kernel};
 pub use lanes::{LANES, Lanes, Pack, flat, flat_mut, load_packs, prefetch, store_packs, to_pack, to_packs};
+pub use reduce::largest;

@@ -14,9 +14,9 @@ use crate::{
     block::Block,
     checkpoint::{Checkpoint, Tensor},
     error::Error,
-    event::Event,
-    kernels::{LANES, flat_mut},
+    kernels::LANES,
     model::{Model, Scratch},
+    space::{Classes, Space},
     stream::{Activations, Graph, InLanes, Kernel2d, Mask, NodeId, Pixels, Plan, Then},
 };
 
@@ -46,7 +46,7 @@ struct Config {
 
 /// A trained PixelCNN.
 pub struct PixelCnn {
-    event: Event,
+    space: Space,
     shape: [usize; 3],
     graph: Graph,
     /// The last layer before the logits.
@@ -113,7 +113,7 @@ impl PixelCnn {
         let n_pixels = height.saturating_mul(width);
         let dim = |step| ((step % channels) * n_pixels + step / channels) as u32;
         let order = || (channels > 1).then(|| (0..channels * n_pixels).map(dim).collect());
-        let event = Event::new(config.event_shape.to_vec(), config.n_classes, order)?;
+        let space = Space::new(config.event_shape.to_vec(), Classes::Same(config.n_classes as u32), order)?;
         let mut kernels = tensors.chunks_exact(2).zip(&layers).map(|(pair, layer)| kernel(pair, layer.3));
         let mut next = || kernels.next().expect("one kernel a layer");
 
@@ -129,7 +129,7 @@ impl PixelCnn {
         let inputs = (0..config.n_classes).map(|value| (value as f32).mul_add(config.input_scale, config.input_shift));
         let cost = graph.n_params().saturating_mul(n_pixels);
         let (shape, n_head) = (config.event_shape, config.n_head);
-        Ok(Self { event, shape, graph, hidden, n_head, logits, inputs: inputs.collect(), cost })
+        Ok(Self { space, shape, graph, hidden, n_head, logits, inputs: inputs.collect(), cost })
     }
 }
 
@@ -138,8 +138,8 @@ fn kernel<'a>(pair: &[&'a Tensor], size: usize) -> Kernel2d<'a> {
 }
 
 impl Model for PixelCnn {
-    fn event(&self) -> &Event {
-        &self.event
+    fn space(&self) -> &Space {
+        &self.space
     }
 
     fn n_params(&self) -> usize {
@@ -151,7 +151,7 @@ impl Model for PixelCnn {
     }
 
     fn block_len(&self) -> usize {
-        let packs_per_sample = self.graph.packs_per_sample() + self.event.n_dims().div_ceil(LANES);
+        let packs_per_sample = self.graph.packs_per_sample() + self.space.n_dims().div_ceil(LANES);
         let fit = (MEMORY / packs_per_sample).clamp(6, BLOCK);
         if fit < LANES { fit } else { fit / LANES * LANES }
     }
@@ -185,7 +185,7 @@ impl PixelCnn {
                 let pixels = Pixels { y, x: x..x + 1, groups: group..group + 1 };
                 self.graph.step(block.isa, &mut state, &pixels);
                 self.decide(block, &state, &samples, &pixels, &mut scratch.floats)?;
-                self.feed(block.x, &mut state, &pixels);
+                self.feed(block, &samples, &mut state, &pixels);
             }
         }
         Ok(())
@@ -194,7 +194,6 @@ impl PixelCnn {
     /// The walk where the data are given: a stretch of a row at once, for a few samples after the other.
     fn score(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
         let [channels, height, width] = self.shape;
-        let n_dims = self.event.n_dims();
         let at_once = (SITES / width).max(1);
         for first in (0..block.len).step_by(at_once) {
             let samples = first..block.len.min(first + at_once);
@@ -204,7 +203,7 @@ impl PixelCnn {
                 block.check()?;
                 for x in (0..width).step_by(plan.span) {
                     let pixels = Pixels { y, x: x..width.min(x + plan.span), groups: 0..channels };
-                    self.feed(&block.x[samples.start * n_dims..samples.end * n_dims], &mut state, &pixels);
+                    self.feed(block, &samples, &mut state, &pixels);
                     self.graph.step(block.isa, &mut state, &pixels);
                     self.decide(block, &state, &samples, &pixels, &mut scratch.floats)?;
                 }
@@ -222,11 +221,11 @@ impl PixelCnn {
     }
 
     /// Shows the graph the values of samples at some pixels.
-    fn feed(&self, values: &[u8], state: &mut Activations<'_>, pixels: &Pixels) {
-        for (sample, values) in values.chunks_exact(self.event.n_dims()).enumerate() {
+    fn feed(&self, block: &Block<'_>, samples: &Range<usize>, state: &mut Activations<'_>, pixels: &Pixels) {
+        for (at, sample) in samples.clone().enumerate() {
             for (x, group, step) in self.steps(pixels) {
-                let value = self.inputs[usize::from(values[step])];
-                self.graph.write_input(state, sample, (pixels.y, pixels.x.start + x), group, value);
+                let value = self.inputs[block.value(sample, step) as usize];
+                self.graph.write_input(state, at, (pixels.y, pixels.x.start + x), group, value);
             }
         }
     }
@@ -243,7 +242,7 @@ impl PixelCnn {
         let [_, height, width] = self.shape;
         let view = self.graph.read(state, self.hidden, pixels, group);
         for sample in samples.clone() {
-            let Some((_, out)) = block.features(sample) else { return };
+            let Some(out) = block.features(sample) else { return };
             let pixel = pixels.y * width + pixels.x.start + x;
             for (channel, value) in (view.first_channel()..).zip(view.channels(sample - samples.start, x)) {
                 out[channel * height * width + pixel] = value;
@@ -260,30 +259,14 @@ impl PixelCnn {
         pixels: &Pixels,
         logits: &mut Vec<f32>,
     ) -> Result<(), Error> {
-        let (n_dims, given, decoded) = (self.event.n_dims(), block.given(), block.decoded());
-        let stride = n_dims.div_ceil(LANES) * LANES;
         for (x, group, step) in self.steps(pixels) {
             self.show_features(block, state, samples, pixels, (x, group));
             let view = self.graph.read(state, self.logits, pixels, group);
+            logits.clear();
             for sample in samples.clone() {
-                logits.clear();
                 logits.extend(view.channels(sample - samples.start, x));
-                if !logits.iter().all(|logit| logit.is_finite()) {
-                    return Err(block.overflow(sample));
-                }
-                if self.event.n_classes() > 2 {
-                    block.choose(sample, step, logits);
-                } else {
-                    let field = &mut flat_mut(block.field)[sample * stride + step];
-                    if !given && !decoded {
-                        block.x[sample * n_dims + step] = u8::from(logits[0] > *field);
-                    }
-                    *field = logits[0];
-                }
             }
-            if decoded && self.event.n_classes() == 2 {
-                block.decode_step(step);
-            }
+            block.decide(step, samples.clone(), logits)?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::kernels::to_packs;
+use crate::{head::Categorical, kernels::to_packs};
 
 /// Logits from one end of the floats to the other, dense where the probabilities are not at their limits, and no
 /// numbers.
@@ -50,7 +50,7 @@ fn quantized_probabilities_stay_what_they_were() {
     for isa in Isa::all() {
         let mut room = vec![Pack::ZERO; 16];
         let mut hasher = crc32fast::Hasher::new();
-        ends(&Categorical::new(isa, &logits, &mut room)).for_each(|end| hasher.update(&end.to_le_bytes()));
+        Categorical::new(isa, &logits, &mut room).ends().for_each(|end| hasher.update(&end.to_le_bytes()));
         assert_eq!(hasher.finalize(), 1_054_911_606, "{}", isa.name());
     }
 }
@@ -91,10 +91,10 @@ fn a_quantile_of_a_bernoulli_finds_the_value_it_belongs_to() {
 fn intervals(logits: &[f32]) -> (Vec<Interval>, Vec<f64>) {
     let mut room = vec![Pack::ZERO; logits.len().div_ceil(LANES)];
     let distribution = Categorical::new(Isa::get().unwrap(), logits, &mut room);
-    let intervals: Vec<_> = (0..logits.len()).map(|k| of_class(&distribution, k as u8)).collect();
+    let intervals: Vec<_> = (0..logits.len()).map(|k| distribution.interval(k as u32)).collect();
     for (class, &interval) in intervals.iter().enumerate() {
         for quantile in [interval.left, interval.left + interval.width.get() - 1] {
-            assert_eq!(class_at(&distribution, quantile), (class as u8, interval));
+            assert_eq!(distribution.class_at(quantile), (class as u32, interval));
         }
     }
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -125,7 +125,7 @@ fn the_worst_categorical_costs_what_is_said() {
 #[test]
 #[should_panic(expected = "a class of the distribution")]
 fn a_class_beyond_the_last_has_no_interval() {
-    of_class(&Categorical::new(Isa::get().unwrap(), &[0.0; 3], &mut [Pack::ZERO]), 3);
+    Categorical::new(Isa::get().unwrap(), &[0.0; 3], &mut [Pack::ZERO]).interval(3);
 }
 
 proptest! {

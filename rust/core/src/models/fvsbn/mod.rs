@@ -20,9 +20,9 @@ use crate::{
     block::Block,
     checkpoint::Checkpoint,
     error::Error,
-    event::Event,
     kernels::{Isa, LANES, Pack, flat, in_default_mode, to_packs},
     model::{Model, Scratch},
+    space::{Classes, Space},
 };
 
 /// The name in files.
@@ -44,7 +44,7 @@ const OWN_ROWS: usize = LANES / 4 * 16;
 
 /// A trained FVSBN.
 pub struct Fvsbn {
-    event: Event,
+    space: Space,
     bias: Vec<Pack>,
     /// For each block of 16 outputs, what the inputs before it add to them: `PAIR_ROWS` a pair.
     before: Vec<Vec<Pack>>,
@@ -59,17 +59,17 @@ impl Fvsbn {
     pub fn new(checkpoint: &Checkpoint) -> Result<Self, Error> {
         let Config { n_dims, order } = checkpoint.config()?;
         let tensors = checkpoint.expect(&[("weight".into(), vec![n_dims, n_dims]), ("bias".into(), vec![n_dims])])?;
-        let event = Event::new(vec![n_dims], 2, || order)?;
+        let space = Space::new(vec![n_dims], Classes::Same(2), || order)?;
         let [weight, bias] = [tensors[0].data(), tensors[1].data()];
         let row = |i: usize| &weight[i * n_dims..][..i];
         check_range("output", (0..n_dims).map(|i| abs_sum(row(i)) + f64::from(bias[i].abs())))?;
-        Self::from_rows(event, [weight, bias])
+        Self::from_rows(space, [weight, bias])
     }
 
     /// The weights of a training step. Its likelihoods mean nothing unless it [is bounded](Self::is_bounded).
     pub fn in_training([weight, bias]: [&[f32]; 2]) -> Result<Self, Error> {
-        let event = Event::new(vec![bias.len()], 2, || None)?;
-        in_default_mode(|| Self::from_rows(event, [weight, bias]))
+        let space = Space::new(vec![bias.len()], Classes::Same(2), || None)?;
+        in_default_mode(|| Self::from_rows(space, [weight, bias]))
     }
 
     /// Whether the weights are finite, and so small that no sum of some of them leaves the range of f32.
@@ -77,7 +77,7 @@ impl Fvsbn {
         self.bounded
     }
 
-    fn from_rows(event: Event, [weight, bias]: [&[f32]; 2]) -> Result<Self, Error> {
+    fn from_rows(space: Space, [weight, bias]: [&[f32]; 2]) -> Result<Self, Error> {
         let isa = Isa::get()?;
         let n_dims = bias.len();
         let row = |i: usize| &weight[i * n_dims..][..i];
@@ -105,17 +105,17 @@ impl Fvsbn {
             // They hold every weight, and are near.
             bounded = bounded && are_bounded(isa, flat(before)) && are_bounded(isa, flat(own));
         }
-        Ok(Self { event, bias: to_packs(bias), before, own, bounded })
+        Ok(Self { space, bias: to_packs(bias), before, own, bounded })
     }
 }
 
 impl Model for Fvsbn {
-    fn event(&self) -> &Event {
-        &self.event
+    fn space(&self) -> &Space {
+        &self.space
     }
 
     fn n_params(&self) -> usize {
-        self.event.n_dims() * (self.event.n_dims() + 1) / 2
+        self.space.n_dims() * (self.space.n_dims() + 1) / 2
     }
 
     fn cost(&self) -> usize {
@@ -126,7 +126,7 @@ impl Model for Fvsbn {
     fn block_len(&self) -> usize {
         // Each block of weights is read from afar once for all samples, and then from a near cache: the more samples the
         // better, until their own rows take too much memory.
-        ((1 << 21) / self.event.n_dims()).clamp(8, 128)
+        ((1 << 21) / self.space.n_dims()).clamp(8, 128)
     }
 
     fn turn(&self, step: usize) -> usize {
@@ -138,11 +138,12 @@ impl Model for Fvsbn {
     }
 
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
-        let mut events = Events::new(block.len, self.event.n_dims(), &mut scratch.indices);
+        let mut block = block.bits();
+        let mut events = Events::new(block.len, self.space.n_dims(), &mut scratch.indices);
         scratch.packs.resize(block.len, Pack::ZERO);
         for at in 0..block.n_steps.div_ceil(LANES) {
             block.check()?;
-            block.isa.run(Walk { model: self, block, events: &mut events, sums: &mut scratch.packs, at });
+            block.isa.run(Walk { model: self, block: &mut block, events: &mut events, sums: &mut scratch.packs, at });
         }
         Ok(())
     }

@@ -4,12 +4,14 @@ use proptest::prelude::*;
 
 use super::{KIND, LANES};
 use crate::{
-    block::Outputs,
     checkpoint::{Checkpoint, Tensor},
     driver::{Draw, Driver, Score},
     engine::{self, Batch},
     kernels::{Isa, Pack, flat},
-    models, philox,
+    models,
+    outputs::Outputs,
+    philox,
+    values::{Values, ValuesMut},
 };
 
 /// The logit of output i: pairs of inputs in earlier blocks in turn, then the sum of those in its own block.
@@ -48,12 +50,12 @@ proptest! {
         let model = models::build(&Checkpoint { kind: KIND.into(), config, tensors: tensors.into() }).unwrap();
 
         let (mut x, mut drawn) = (vec![0; n * n_dims], vec![0.0; n]);
-        let outputs = Outputs { x: Some(&mut x), log_prob: Some(&mut drawn), ..Outputs::default() };
+        let outputs = Outputs { x: Some(ValuesMut::U8(&mut x)), log_prob: Some(&mut drawn), ..Outputs::default() };
         let driver = Driver::Decide(&Draw::new(seed, 3));
         engine::run(&*model, Batch { n, driver, n_steps: None, block_len: None, outputs, threads: 1 }, &mut |_| true).unwrap();
         let mut scored = vec![0.0; n];
         let outputs = Outputs { log_prob: Some(&mut scored), ..Outputs::default() };
-        let score = Score::new(model.event(), &x).unwrap();
+        let score = Score::new(model.space(), Values::U8(&x)).unwrap();
         engine::run(&*model, Batch { n, driver: Driver::Score(&score), n_steps: None, block_len: None, outputs, threads: 1 }, &mut |_| true).unwrap();
         prop_assert_eq!(&drawn, &scored);
 

@@ -7,7 +7,7 @@ use super::{
     events::{Events, NEAR},
 };
 use crate::{
-    block::Block,
+    head::Bits,
     kernels::{Kernel, LANES, Lanes, Pack},
 };
 
@@ -20,7 +20,7 @@ pub(super) const AHEAD: usize = 4;
 /// One block of 16 dimensions, for all samples.
 pub struct Walk<'a, 'b, 'c> {
     pub model: &'a Fvsbn,
-    pub block: &'a mut Block<'b>,
+    pub block: &'a mut Bits<'b>,
     pub events: &'a mut Events<'c>,
     /// A pack for each sample.
     pub sums: &'a mut [Pack],

@@ -62,7 +62,7 @@ impl Walk<'_, '_> {
         if self.first + from >= self.end {
             return None;
         }
-        let x = &self.block.x[sample * self.model.event.n_dims()..][self.first + from - 1..self.end - 1];
+        let x = &self.block.x[sample * self.model.space.n_dims()..][self.first + from - 1..self.end - 1];
         // A loop of known length, as a rule.
         let after_one = x.first_chunk::<TILE>().map_or_else(|| mask(x), |x| mask(x));
         Some(Rows { from, after_one: (after_one as u32) << from })
@@ -117,7 +117,7 @@ impl Walk<'_, '_> {
             let mut units = Units::of(sample, self.hidden, model.hidden.packs(), &mut self.samples[sample].bound);
             let mut factors = None;
             if after_one >> row & 1 == 1 {
-                let x = &self.block.x[sample * model.event.n_dims()..][..self.first + row];
+                let x = &self.block.x[sample * model.space.n_dims()..][..self.first + row];
                 factors = model.hidden.advance(self.block.isa, strip.one_before(row), x, &mut units);
             }
             let dots = dots(l, strip.v, (row, next - row), &mut units, factors);

@@ -31,9 +31,9 @@ use crate::{
     block::Block,
     checkpoint::Checkpoint,
     error::Error,
-    event::Event,
     kernels::{Isa, Kernel, LANES, Lanes, Pack, in_default_mode},
     model::{Model, Scratch},
+    space::{Classes, Space},
 };
 
 /// The name in files.
@@ -76,7 +76,7 @@ impl<'a> Weights<'a> {
 
 /// A NADE: one that is kept, or that of a training step.
 pub struct Nade<'a> {
-    event: Event,
+    space: Space,
     hidden: Hidden<'a>,
     layout: Layout<'a>,
     /// Filled up so that sixteen can be read from any step on.
@@ -112,7 +112,7 @@ impl Nade<'static> {
             ("V".into(), vec![n_dims, n_hidden]),
             ("b".into(), vec![n_dims]),
         ])?;
-        let event = Event::new(vec![n_dims], 2, || order)?;
+        let space = Space::new(vec![n_dims], Classes::Same(2), || order)?;
         if n_hidden == 0 {
             return Err(Error::format("n_hidden is 0; wanted at least 1"));
         }
@@ -130,19 +130,19 @@ impl Nade<'static> {
         strips.fill(isa, weights, 0..n_dims / TILE + 1, &vec![1; n_dims]);
         let hidden = Hidden::new(isa, w.to_vec().into(), c);
         let first_logits = isa.run(FirstLogits { hidden: &hidden, weights, n_steps: n_dims });
-        Ok(Self { event, hidden, layout: Layout::Kept { strips, first_logits }, b: filled_up(b), bounded: true })
+        Ok(Self { space, hidden, layout: Layout::Kept { strips, first_logits }, b: filled_up(b), bounded: true })
     }
 }
 
 impl<'a> Nade<'a> {
     /// That of a training step. Its likelihoods mean nothing unless the weights [are bounded](Self::is_bounded).
     pub fn in_training(weights: Weights<'a>) -> Result<Self, Error> {
-        let event = Event::new(vec![weights.b.len()], 2, || None)?;
+        let space = Space::new(vec![weights.b.len()], Classes::Same(2), || None)?;
         let isa = Isa::get()?;
         let hidden = in_default_mode(|| Hidden::new(isa, weights.w.into(), weights.c));
         let Weights { w, c, v, b } = weights;
         let bounded = [w, c, v, b].into_iter().all(|weights| are_bounded(isa, weights));
-        Ok(Self { event, hidden, layout: Layout::Raw(weights), b: filled_up(b), bounded })
+        Ok(Self { space, hidden, layout: Layout::Raw(weights), b: filled_up(b), bounded })
     }
 
     /// Whether the weights are finite, and so small that no sum of some of them leaves the range of f32.
@@ -172,16 +172,16 @@ impl<'a> Nade<'a> {
 }
 
 impl Model for Nade<'_> {
-    fn event(&self) -> &Event {
-        &self.event
+    fn space(&self) -> &Space {
+        &self.space
     }
 
     fn n_params(&self) -> usize {
-        self.event.n_dims() * (2 * self.hidden.n_hidden + 1) + self.hidden.n_hidden
+        self.space.n_dims() * (2 * self.hidden.n_hidden + 1) + self.hidden.n_hidden
     }
 
     fn cost(&self) -> usize {
-        self.event.n_dims() * self.hidden.n_hidden
+        self.space.n_dims() * self.hidden.n_hidden
     }
 
     fn block_len(&self) -> usize {

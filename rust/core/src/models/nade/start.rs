@@ -7,7 +7,7 @@ use super::{
     walk::Sample,
 };
 use crate::{
-    block::Block,
+    head::Bits,
     kernels::{Kernel, LANES, Lanes, Pack, flat, flat_mut},
 };
 
@@ -47,7 +47,7 @@ impl Kernel for FirstLogits<'_> {
 /// Begins all samples, and walks them up to their first one; where values are decoded, only the first step.
 pub struct Start<'a, 'b> {
     pub model: &'a Nade<'a>,
-    pub block: &'a mut Block<'b>,
+    pub block: &'a mut Bits<'b>,
     /// [`super::walk::Walk::hidden`]
     pub hidden: &'a mut [Pack],
     pub samples: &'a mut [Sample],
@@ -59,7 +59,7 @@ impl Kernel for Start<'_, '_> {
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
         let Self { model, block, hidden, samples } = self;
-        let (n_dims, given, decoded) = (model.event.n_dims(), block.given(), block.decoded());
+        let (n_dims, given, decoded) = (model.space.n_dims(), block.given(), block.decoded());
         for (at, sample) in samples.iter_mut().enumerate() {
             model.hidden.begin(&mut Units::of(at, hidden, model.hidden.packs(), &mut sample.bound));
         }

@@ -4,11 +4,12 @@ use proptest::prelude::*;
 
 use super::{KIND, Nade};
 use crate::{
-    block::Outputs,
     checkpoint::{Checkpoint, Tensor},
     driver::{Draw, Driver, Score},
     engine::{self, Batch},
     model::Model,
+    outputs::Outputs,
+    values::{Values, ValuesMut},
 };
 
 /// Weights from a seed, `W` and `c` in ±`scale` and the bias about `bias`.
@@ -70,8 +71,8 @@ impl Weights {
 }
 
 fn draw(model: &Nade<'_>, start: u64, n: usize) -> (Vec<u8>, Vec<f64>) {
-    let (mut x, mut log_prob) = (vec![0; n * model.event().n_dims()], vec![0.0; n]);
-    let outputs = Outputs { x: Some(&mut x), log_prob: Some(&mut log_prob), ..Outputs::default() };
+    let (mut x, mut log_prob) = (vec![0; n * model.space().n_dims()], vec![0.0; n]);
+    let outputs = Outputs { x: Some(ValuesMut::U8(&mut x)), log_prob: Some(&mut log_prob), ..Outputs::default() };
     let driver = Driver::Decide(&Draw::new(5, start));
     engine::run(model, Batch { n, driver, n_steps: None, block_len: None, outputs, threads: 1 }, &mut |_| true)
         .expect("no one stops it");
@@ -79,10 +80,10 @@ fn draw(model: &Nade<'_>, start: u64, n: usize) -> (Vec<u8>, Vec<f64>) {
 }
 
 fn score(model: &Nade<'_>, x: &[u8]) -> Vec<f64> {
-    let n = x.len() / model.event().n_dims();
+    let n = x.len() / model.space().n_dims();
     let mut log_prob = vec![0.0; n];
     let outputs = Outputs { log_prob: Some(&mut log_prob), ..Outputs::default() };
-    let score = Score::new(model.event(), x).expect("zeros and ones");
+    let score = Score::new(model.space(), Values::U8(x)).expect("zeros and ones");
     let driver = Driver::Score(&score);
     engine::run(model, Batch { n, driver, n_steps: None, block_len: None, outputs, threads: 1 }, &mut |_| true)
         .expect("no one stops it");

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     block::Block,
     error::Error,
+    head::Bits,
     kernels::{Kernel, LANES, Lanes, Pack, flat_mut},
     model::Scratch,
     models::any,
@@ -37,7 +38,8 @@ pub struct Sample {
 
 /// Walks a block through all dimensions.
 pub fn walk(model: &Nade<'_>, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
-    let n_dims = model.event.n_dims();
+    let n_dims = model.space.n_dims();
+    let block = &mut block.bits();
     scratch.packs.resize(2 * model.hidden.packs() * block.len, Pack::ZERO);
     let mut samples = vec![Sample::default(); block.len];
     block.isa.run(Start { model, block, hidden: &mut scratch.packs, samples: &mut samples });
@@ -74,7 +76,7 @@ pub fn walk(model: &Nade<'_>, block: &mut Block<'_>, scratch: &mut Scratch) -> R
 pub struct Walk<'a, 'b> {
     pub model: &'a Nade<'a>,
     pub strip: Strip<'a>,
-    pub block: &'a mut Block<'b>,
+    pub block: &'a mut Bits<'b>,
     /// For each sample, what its hidden units are computed from, and the units.
     pub hidden: &'a mut [Pack],
     pub samples: &'a mut [Sample],
@@ -145,13 +147,13 @@ impl Kernel for Walk<'_, '_> {
 impl Walk<'_, '_> {
     /// The strip's part of a sample's row of the field.
     pub fn tile_of_field(&mut self, sample: usize) -> &mut [f32] {
-        let stride = self.model.event.n_dims().next_multiple_of(LANES);
+        let stride = self.model.space.n_dims().next_multiple_of(LANES);
         &mut flat_mut(self.block.field)[sample * stride + self.first..][..TILE]
     }
 
     /// A sample's values up to the end of the strip.
     fn x(&mut self, sample: usize) -> &mut [u8] {
-        &mut self.block.x[sample * self.model.event.n_dims()..][..self.end]
+        &mut self.block.x[sample * self.model.space.n_dims()..][..self.end]
     }
 
     #[inline(always)]
@@ -220,7 +222,7 @@ impl Walk<'_, '_> {
     #[inline(always)]
     fn compute<L: Lanes>(&mut self, l: L, sample: usize, turn: &mut Turn) {
         let Self { model, strip, block, hidden, samples, first, end } = self;
-        let (packs, n_dims) = (model.hidden.packs(), model.event.n_dims());
+        let (packs, n_dims) = (model.hidden.packs(), model.space.n_dims());
         let step = *first + turn.row;
         let x = &block.x[sample * n_dims..][..step];
         let mut units = Units::of(sample, hidden, packs, &mut samples[sample].bound);
