@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{error::Error, kernels::Isa};
+use crate::{block::Block, error::Error, kernels::Isa};
 
 /// A block of samples.
 pub trait Steps {
@@ -20,4 +20,28 @@ pub trait Steps {
     fn features(&mut self, sample: usize) -> Option<&mut [f32]>;
     /// Whether the caller has asked to stop.
     fn check(&self) -> Result<(), Error>;
+}
+
+impl Steps for Block<'_> {
+    fn isa(&self) -> Isa {
+        self.isa
+    }
+    fn len(&self) -> usize {
+        self.len
+    }
+    fn n_steps(&self) -> usize {
+        self.n_steps
+    }
+    fn decide(&mut self, step: usize, samples: Range<usize>, parameters: &[f32]) -> Result<(), Error> {
+        Block::decide(self, step, samples, parameters)
+    }
+    fn value(&self, sample: usize, step: usize) -> u32 {
+        Block::value(self, sample, step)
+    }
+    fn features(&mut self, sample: usize) -> Option<&mut [f32]> {
+        Block::features(self, sample)
+    }
+    fn check(&self) -> Result<(), Error> {
+        Block::check(self)
+    }
 }

@@ -1,9 +1,11 @@
 //! The walk of a block: far products as a stretch begins, near ones as a tile begins, and the rest step by step.
 
+use std::ops::Range;
+
 use super::{
     Layer, Vector,
     dense::{Dense, Part, STRETCH, TILE},
-    elementwise::{self, Average, Elementwise},
+    elementwise::{Average, Elementwise},
     rows::{AddRows, From, Lists},
     steps::Steps,
 };
@@ -13,6 +15,7 @@ use crate::{
         Isa, Kernel, LANES, Lanes, Pack, flat, flat_mut,
         matmul::{Finish, Product, Relu, Scalars, Start, Term, Vectors, matmul},
     },
+    layers::combine::{Member, average_bits, average_classes},
     model::Scratch,
 };
 
@@ -60,7 +63,7 @@ struct Walk<'a, S> {
     poison: Vec<Pack>,
     parameters: &'a mut Vec<f32>,
     /// For a categorical mean.
-    logits: Vec<Pack>,
+    logits: Vec<f32>,
 }
 
 impl Vector {
@@ -172,7 +175,7 @@ impl<S: Steps> Walk<'_, S> {
                 continue;
             }
             match self.in_lanes {
-                InLanes::Samples => self.multiply_samples(node.at, dense, part, &part.units.clone(), Some(bias)),
+                InLanes::Samples => self.multiply(node.at, dense, part, (&part.units, part.inputs.len()), Some(bias)),
                 InLanes::Units => {
                     let out = &mut self.sums[sums.far..];
                     let source = self.net.nodes[dense.from].at;
@@ -204,7 +207,7 @@ impl<S: Steps> Walk<'_, S> {
             let weights = dense.weights(part);
             let reads_ones = self.net.reads_ones(dense);
             if self.in_lanes == InLanes::Samples && !reads_ones {
-                self.multiply_samples(node.at, dense, part, &part.units.clone(), None);
+                self.multiply(node.at, dense, part, (&part.units, part.inputs.len()), None);
                 continue;
             }
             let stretch = &dense.far[tile * TILE / STRETCH];
@@ -218,10 +221,8 @@ impl<S: Steps> Walk<'_, S> {
                 continue;
             }
             for (out, far) in out.chunks_mut(sums.near_step).zip(far.chunks(sums.far_step)).take(self.block.len()) {
-                let floats = part.packs() * LANES;
-                let far = &flat(far)[first..];
-                let n = floats.min(far.len());
-                flat_mut(out)[..n].copy_from_slice(&far[..n]);
+                let n = part.packs() * LANES;
+                flat_mut(out)[..n].copy_from_slice(&flat(far)[first..][..n]);
             }
             let source = self.net.nodes[dense.from].at;
             let terms = [Term { scalar: source + part.inputs.start, vector: 0, depth: part.inputs.len() }];
@@ -239,27 +240,14 @@ impl<S: Steps> Walk<'_, S> {
         }
     }
 
-    /// Samples side by side: what the inputs of a part add to some of its units, which begin with their bias or go on.
-    #[inline]
-    fn multiply_samples(
+    /// Samples side by side: what the first `depth` inputs of a part add to some of its units, which begin with their bias or
+    /// go on.
+    fn multiply(
         &mut self,
         at: usize,
         dense: &Dense,
         part: &Part,
-        units: &std::ops::Range<usize>,
-        bias: Option<&[Pack]>,
-    ) {
-        self.multiply_inputs(at, dense, part, (units, part.inputs.len()), bias);
-    }
-
-    /// The same with the first inputs of the part only.
-    #[inline]
-    fn multiply_inputs(
-        &mut self,
-        at: usize,
-        dense: &Dense,
-        part: &Part,
-        (units, depth): (&std::ops::Range<usize>, usize),
+        (units, depth): (&Range<usize>, usize),
         bias: Option<&[Pack]>,
     ) {
         if depth == 0 && bias.is_none() || units.is_empty() {
@@ -358,7 +346,7 @@ impl<S: Steps> Walk<'_, S> {
                 let inputs = &net.nodes[dense.from].units;
                 if !by_sample {
                     let depth = inputs.begin(step + 1).saturating_sub(part.inputs.start);
-                    self.multiply_inputs(node.at, dense, part, (&units, depth), None);
+                    self.multiply(node.at, dense, part, (&units, depth), None);
                 } else {
                     if !net.reads_ones(dense) {
                         let known = inputs.of(step..step + 1);
@@ -381,7 +369,7 @@ impl<S: Steps> Walk<'_, S> {
 
     /// Units side by side: adds what inputs that have become known add to the sums of a tile.
     #[inline(always)]
-    fn push<L: Lanes>(&mut self, l: L, index: usize, dense: &Dense, (part, known): (&Part, std::ops::Range<usize>)) {
+    fn push<L: Lanes>(&mut self, l: L, index: usize, dense: &Dense, (part, known): (&Part, Range<usize>)) {
         let (sums, packs, source) = (self.places[index], part.packs(), self.net.nodes[dense.from].at);
         let weights = dense.weights(part);
         for sample in 0..self.block.len() {
@@ -399,7 +387,7 @@ impl<S: Steps> Walk<'_, S> {
 
     /// Moves sums that are complete to their units.
     #[inline(always)]
-    fn take_sums(&mut self, index: usize, part: &Part, units: &std::ops::Range<usize>) {
+    fn take_sums(&mut self, index: usize, part: &Part, units: &Range<usize>) {
         let (sums, at) = (self.places[index], self.net.nodes[index].at);
         let sums_of = |all: &[Pack], sample: usize, unit: usize| {
             let place = (sums.near + sample * sums.near_step) * LANES + unit - part.units.start;
@@ -415,7 +403,7 @@ impl<S: Steps> Walk<'_, S> {
 
     /// Notices units that are not finite.
     #[inline(always)]
-    fn watch<L: Lanes>(&mut self, l: L, at: usize, units: &std::ops::Range<usize>) {
+    fn watch<L: Lanes>(&mut self, l: L, at: usize, units: &Range<usize>) {
         match self.in_lanes {
             InLanes::Samples => {
                 let step = self.unit_step / LANES;
@@ -437,7 +425,7 @@ impl<S: Steps> Walk<'_, S> {
     }
 
     #[inline(always)]
-    fn elementwise<L: Lanes>(&mut self, l: L, at: usize, node: &Elementwise, units: &std::ops::Range<usize>) {
+    fn elementwise<L: Lanes>(&mut self, l: L, at: usize, node: &Elementwise, units: &Range<usize>) {
         let Elementwise { function, sources: [a, b] } = node;
         // Functions of one number get it twice.
         let b = if b.is_empty() { a } else { b };
@@ -471,47 +459,55 @@ impl<S: Steps> Walk<'_, S> {
     }
 
     #[inline(always)]
-    fn average<L: Lanes>(&mut self, l: L, at: usize, node: &Average, units: &std::ops::Range<usize>) {
+    fn average<L: Lanes>(&mut self, l: L, at: usize, node: &Average, units: &Range<usize>) {
         let Average { sources, sizes } = node;
-        let n = sources.len();
         let mut unit = units.start;
         while unit < units.end {
             let size = sizes[unit] as usize;
-            let packs = elementwise::packs(size);
-            for sample in 0..self.block.len() {
-                let place = |unit: usize| unit * self.unit_step + sample * self.sample_step;
-                if size == 1 {
-                    // Sixteen samples at once, or one of one.
-                    let lanes = if self.in_lanes == InLanes::Samples { LANES } else { 1 };
-                    if !sample.is_multiple_of(lanes) {
-                        continue;
-                    }
-                    self.logits.resize(n, Pack::ZERO);
-                    for (logits, source) in self.logits.iter_mut().zip(sources) {
-                        let from = place(source[unit] as usize);
-                        logits.0[..lanes].copy_from_slice(&flat(self.units)[from..from + lanes]);
-                    }
-                    let logits = &self.logits;
-                    let mut out = Pack::ZERO;
-                    l.store(&mut out, elementwise::bernoulli_mean(l, n, |i| l.load(&logits[i])));
-                    let to = place(at + unit);
-                    flat_mut(self.units)[to..to + lanes].copy_from_slice(&out.0[..lanes]);
-                } else {
-                    self.logits.clear();
-                    self.logits.resize(n * packs, Pack([f32::NEG_INFINITY; LANES]));
-                    for (i, source) in sources.iter().enumerate() {
-                        let to = elementwise::floats(&mut self.logits, i, size);
-                        for (k, to) in to[..size].iter_mut().enumerate() {
-                            *to = flat(self.units)[place(source[unit + k] as usize)];
-                        }
-                    }
-                    elementwise::categorical_mean(l, n, &mut self.logits);
-                    for k in 0..size {
-                        flat_mut(self.units)[place(at + unit + k)] = flat(&self.logits)[k];
-                    }
-                }
+            if size == 1 {
+                self.average_bit(l, at + unit, sources, unit);
+            } else {
+                self.average_classes(l, at + unit, sources, unit..unit + size);
             }
             unit += size;
+        }
+    }
+
+    /// The logit of a mean of Bernoulli distributions, which becomes the unit `to`.
+    #[inline(always)]
+    fn average_bit<L: Lanes>(&mut self, l: L, to: usize, sources: &[Vec<u32>], unit: usize) {
+        match self.in_lanes {
+            InLanes::Samples => {
+                let (step, packs) = (self.unit_step / LANES, self.block.len().div_ceil(LANES));
+                let (before, own) = self.units.split_at_mut(to * step);
+                let members = sources.iter().map(|source| &before[source[unit] as usize * step..][..packs]);
+                average_bits(l, &members.collect::<Vec<_>>(), &mut own[..packs]);
+            }
+            InLanes::Units => {
+                for sample in 0..self.block.len() {
+                    let all = &mut flat_mut(self.units)[sample * self.sample_step..];
+                    let members: Vec<_> = sources.iter().map(|source| [Pack([all[source[unit] as usize]; LANES])]).collect();
+                    let mut out = [Pack::ZERO];
+                    average_bits(l, &members.iter().map(<[Pack; 1]>::as_slice).collect::<Vec<_>>(), &mut out);
+                    all[to] = out[0].0[0];
+                }
+            }
+        }
+    }
+
+    /// The logits of a mean of categorical distributions, which become the units from `to` on.
+    #[inline(always)]
+    fn average_classes<L: Lanes>(&mut self, l: L, to: usize, sources: &[Vec<u32>], units: Range<usize>) {
+        let (step, size) = (self.unit_step, units.len());
+        self.logits.resize(size * (sources.len() + 1), 0.0);
+        let (out, logits) = self.logits.split_at_mut(size);
+        for sample in 0..self.block.len() {
+            let all = &mut flat_mut(self.units)[sample * self.sample_step..];
+            let logits_of = sources.iter().flat_map(|source| &source[units.clone()]);
+            logits.iter_mut().zip(logits_of).for_each(|(to, &unit)| *to = all[unit as usize * step]);
+            let members: Vec<_> = logits.chunks_exact(size).map(|logits| Member::new(l, logits)).collect();
+            average_classes(l, &members, out);
+            all[to * step..].iter_mut().step_by(step).zip(&*out).for_each(|(to, &logit)| *to = logit);
         }
     }
 
