@@ -33,6 +33,7 @@ def main() -> None:
         "--out", type=Path, default=Path("made-mnist"), help="folder for the results (default: %(default)s)"
     )
     parser.add_argument("--hidden", type=int, nargs="+", default=[8000], help="units a layer (default: %(default)s)")
+    parser.add_argument("--direct", action="store_true", help="let the logits see earlier pixels directly too")
     parser.add_argument("--epochs", type=int, default=100, help="passes over the 50,000 digits (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=200, help="digits a step (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=1e-3, help="highest learning rate (default: %(default)s)")
@@ -47,13 +48,13 @@ def main() -> None:
 
     train, valid, test = (part[: args.examples] for part in ancestral.datasets.binarized_mnist())
     torch.manual_seed(args.seed)
-    module = MADE(train.shape[1], tuple(args.hidden))
+    module = MADE(train.shape[1], tuple(args.hidden), direct=args.direct)
     with torch.no_grad():  # begin with independent pixels
         ink = torch.from_numpy(train).float().mean(0).clamp(1e-3, 1 - 1e-3)
         module.out.bias.copy_(ink.logit())
     hooks = [layer.register_forward_hook(dropout(args.dropout)) for layer in module.hidden]
     began = time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16) if args.bfloat16 else nullcontext():
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False) if args.bfloat16 else nullcontext():
         history = ancestral.fit(
             module,
             train,

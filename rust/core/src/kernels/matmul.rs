@@ -47,6 +47,8 @@ pub enum Start<'a> {
     Rows(&'a [f32]),
     /// The same packs in every row.
     Packs(&'a [Pack]),
+    /// What the output holds.
+    Out,
 }
 
 /// What is done to a sum before it is stored.
@@ -168,6 +170,14 @@ impl Tile<'_> {
                 for sums in &mut sum {
                     for p in 0..PACKS {
                         sums[p] = l.load(&packs[p]);
+                    }
+                }
+            }
+            Start::Out => {
+                for r in 0..R {
+                    let out = &out[(self.row + r) * self.out_step + self.pack..][..PACKS];
+                    for p in 0..PACKS {
+                        sum[r][p] = l.load(&out[p]);
                     }
                 }
             }

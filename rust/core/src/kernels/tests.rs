@@ -260,7 +260,8 @@ proptest! {
             let at = terms.iter().map(|term: &Term| term.depth).sum::<usize>();
             terms.push(Term { scalar: at * scalar_step, vector: shift + at * vector_step, depth });
         }
-        let starting = [Start::Rows(&row_starts), Start::Packs(&starts)];
+        let held: Vec<_> = (0..rows * (packs + 1)).map(|_| Pack(std::array::from_fn(|_| next()))).collect();
+        let starting = [Start::Rows(&row_starts), Start::Packs(&starts), Start::Out];
         let finishing = [Finish::Keep, Finish::Relu, Finish::Add(&other, other_step)];
         let relus = [Relu::None, Relu::Scalars, Relu::Vectors];
         for (isa, start, (finish, relu)) in Isa::all().into_iter().flat_map(|isa| {
@@ -268,7 +269,7 @@ proptest! {
             starting.into_iter().flat_map(move |start| finishes.clone().map(move |finish| (isa, start, finish)))
         }) {
             let out_step = packs + 1;
-            let mut out = vec![Pack::ZERO; rows * out_step];
+            let mut out = held.clone();
             let product = Product {
                 terms: &terms,
                 scalars: Scalars { floats: &scalars, row_step, k_step: scalar_step },
@@ -280,6 +281,7 @@ proptest! {
                 let first = match start {
                     Start::Rows(rows) => rows[row],
                     Start::Packs(packs) => packs[p].0[lane],
+                    Start::Out => held[row * out_step + p].0[lane],
                 };
                 let chain = |sum: f32, k: usize| {
                     let positive_if = |holds: bool, x: f32| if holds { x.max(0.0) } else { x };

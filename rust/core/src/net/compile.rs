@@ -37,6 +37,9 @@ struct Compiler<'a> {
     n_channels: usize,
 }
 
+/// A layer, the degrees of its channels, and their bounds.
+type Layer<'a> = (Op<'a>, Vec<i32>, Vec<Bound>);
+
 /// How far what a channel depends on goes, and the node that it comes from.
 #[derive(Clone, Copy)]
 struct Bound {
@@ -105,14 +108,19 @@ impl<'a> Compiler<'a> {
                 self.n_floats
             ));
         }
-        let (op, degrees, bounds) = self.layer(layer)?;
-        let lag = bounds.iter().map(|bound| bound.lag).max().unwrap_or(Lag::NOTHING);
+        let layer = self.layer(layer)?;
         if self.by_name.insert(name.clone(), self.nodes.len()).is_some() {
             return Err("another node has the same name".into());
         }
+        self.add(name, layer);
+        Ok(())
+    }
+
+    fn add(&mut self, name: String, (op, degrees, bounds): Layer<'a>) -> usize {
+        let lag = bounds.iter().map(|bound| bound.lag).max().unwrap_or(Lag::NOTHING);
         self.nodes.push(Node { name, op, degrees, lag });
         self.bounds.push(bounds);
-        Ok(())
+        self.nodes.len() - 1
     }
 
     fn tensor(&mut self, name: &str) -> Result<&'a Tensor, String> {
@@ -137,7 +145,8 @@ impl<'a> Compiler<'a> {
             | LayerSpec::Sigmoid { from }
             | LayerSpec::Silu { from }
             | LayerSpec::Gelu { from } => width(from),
-            LayerSpec::ConcatElu { from } => Ok(2 * width(from)?),
+            // With those of the two nodes in between.
+            LayerSpec::ConcatElu { from } => Ok(5 * width(from)?),
             LayerSpec::Gate { from } | LayerSpec::Add { from } | LayerSpec::Multiply { from } => width(&from[0]),
             LayerSpec::Average { from } => from.first().map_or(Ok(0), width),
             LayerSpec::Concat { from } => from.iter().map(width).sum(),
@@ -145,7 +154,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// A layer, its degrees, and its channels' bounds.
-    fn layer(&mut self, layer: LayerSpec) -> Result<(Op<'a>, Vec<i32>, Vec<Bound>), String> {
+    fn layer(&mut self, layer: LayerSpec) -> Result<Layer<'a>, String> {
         let pointwise = |compiler: &Self, from: &str, function| {
             let from = compiler.find(from)?;
             Ok(compiler.same(Op::Pointwise { from, function }))
@@ -178,8 +187,13 @@ impl<'a> Compiler<'a> {
             LayerSpec::Silu { from } => pointwise(self, &from, Pointwise::Silu),
             LayerSpec::Gelu { from } => pointwise(self, &from, Pointwise::Gelu),
             LayerSpec::ConcatElu { from } => {
+                // elu(x), and then elu(−x): the ELU of x and its negative.
                 let from = self.find(&from)?;
-                self.concatenated(Op::ConcatElu { from }, &[from, from])
+                let negative = self.add(String::new(), self.same(Op::Pointwise { from, function: Pointwise::Negate }));
+                let from = vec![from, negative];
+                let both = self.concatenated(Op::Concat { from: from.clone() }, &from)?;
+                let from = self.add(String::new(), both);
+                Ok(self.same(Op::Pointwise { from, function: Pointwise::Elu }))
             }
             LayerSpec::Concat { from } => {
                 let from = self.find_all(&from)?;
@@ -208,7 +222,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn input(&self, op: Op<'a>, width: impl Fn(usize) -> usize) -> (Op<'a>, Vec<i32>, Vec<Bound>) {
+    fn input(&self, op: Op<'a>, width: impl Fn(usize) -> usize) -> Layer<'a> {
         let steps = self.sites.steps.iter().enumerate();
         let degrees: Vec<_> =
             steps.flat_map(|(channel, &step)| std::iter::repeat_n(step as i32, width(channel))).collect();
@@ -217,7 +231,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// What is computed channel by channel from nodes of the same channels.
-    fn same(&self, op: Op<'a>) -> (Op<'a>, Vec<i32>, Vec<Bound>) {
+    fn same(&self, op: Op<'a>) -> Layer<'a> {
         let sources = op.sources();
         let degrees = self.nodes[sources[0]].degrees.clone();
         let bounds = (0..degrees.len()).map(|channel| {
@@ -228,7 +242,7 @@ impl<'a> Compiler<'a> {
         (op, degrees, bounds)
     }
 
-    fn concatenated(&self, op: Op<'a>, from: &[usize]) -> Result<(Op<'a>, Vec<i32>, Vec<Bound>), String> {
+    fn concatenated(&self, op: Op<'a>, from: &[usize]) -> Result<Layer<'a>, String> {
         let channels = || from.iter().flat_map(|&node| (0..self.nodes[node].degrees.len()).map(move |c| (node, c)));
         if from.is_empty() {
             return Err("from is empty; wanted a node at least".into());
@@ -271,7 +285,7 @@ impl<'a> Compiler<'a> {
         (weight, bias): (&str, Option<&str>),
         degrees: Option<Vec<i32>>,
         dense: bool,
-    ) -> Result<(Op<'a>, Vec<i32>, Vec<Bound>), String> {
+    ) -> Result<Layer<'a>, String> {
         let from = self.find(from)?;
         if let Some(twice) = offsets.iter().enumerate().find(|(at, offset)| offsets[..*at].contains(offset)) {
             return Err(format!("the offset {:?} stands twice", twice.1));
@@ -281,7 +295,7 @@ impl<'a> Compiler<'a> {
         let mut wanted = vec![n_out, self.nodes[from].degrees.len()];
         wanted.extend((!dense).then_some(offsets.len()));
         check_shape(weight, tensor, &wanted)?;
-        let weight = tensor.data();
+        let weight = Cow::Borrowed(tensor.data());
         let bias = match bias {
             Some(name) => {
                 let tensor = self.tensor(name)?;

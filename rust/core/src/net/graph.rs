@@ -53,7 +53,7 @@ pub enum Op<'a> {
         /// Rows and columns from the output's site to the input's.
         offsets: Vec<[i32; 2]>,
         /// (outputs, inputs, offsets), row-major.
-        weight: &'a [f32],
+        weight: Cow<'a, [f32]>,
         /// (outputs)
         bias: Cow<'a, [f32]>,
     },
@@ -63,11 +63,6 @@ pub enum Op<'a> {
         from: usize,
         /// f
         function: Pointwise,
-    },
-    /// elu(x), and then elu(−x): twice as many channels.
-    ConcatElu {
-        /// What is read.
-        from: usize,
     },
     /// tanh(a) · σ(b)
     Gate {
@@ -103,7 +98,7 @@ impl Op<'_> {
     pub fn sources(&self) -> Vec<usize> {
         match self {
             Op::Values { .. } | Op::OneHot => Vec::new(),
-            Op::Taps { from, .. } | Op::Pointwise { from, .. } | Op::ConcatElu { from } => vec![*from],
+            Op::Taps { from, .. } | Op::Pointwise { from, .. } => vec![*from],
             Op::Gate { tanh, sigmoid } => vec![*tanh, *sigmoid],
             Op::Add { from } | Op::Multiply { from } => from.to_vec(),
             Op::Concat { from } | Op::Average { from } => from.clone(),

@@ -1,7 +1,7 @@
 //! Networks: any graph of layers that supplies p(x_i | x_<i).
 //!
 //! A file says the graph ([`spec`]); [`compile`] checks it and proves it causal, which gives a [`graph`]; an executor lays it out and
-//! walks it: [`raster`] for images. There is no code for a family of networks here: a family is a graph.
+//! walks it: [`vector`] for vectors, [`raster`] for images. There is no code for a family of networks here: a family is a graph.
 
 pub mod compile;
 pub mod graph;
@@ -10,13 +10,19 @@ mod params;
 pub mod raster;
 pub mod sites;
 pub mod spec;
+pub mod vector;
 pub mod version1;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use self::{raster::Raster, sites::Sites, spec::Spec};
+use self::{
+    raster::Raster,
+    sites::Sites,
+    spec::Spec,
+    vector::{Dim, Vector},
+};
 use crate::{
     block::Block,
     checkpoint::Tensor,
@@ -28,8 +34,14 @@ use crate::{
 /// A trained network.
 pub struct Network {
     space: Space,
-    raster: Raster,
+    executor: Executor,
     n_params: usize,
+}
+
+/// What walks a graph.
+enum Executor {
+    Raster(Raster),
+    Vector(Vector),
 }
 
 impl Network {
@@ -52,8 +64,12 @@ impl Network {
         let sites = Sites::of(&space)?;
         let graph = compile::compile(&spec, &sites, tensors)?;
         let n_params = params::n_params(&graph);
-        let raster = Raster::new(&graph, sites.clone())?;
-        Ok(Self { space, raster, n_params })
+        let executor = if space.shape().len() > 1 {
+            Executor::Raster(Raster::new(&graph, sites.clone())?)
+        } else {
+            Executor::Vector(Vector::new(&graph, &dims(&sites))?)
+        };
+        Ok(Self { space, executor, n_params })
     }
 }
 
@@ -67,15 +83,24 @@ impl Model for Network {
     }
 
     fn cost(&self) -> usize {
-        self.raster.cost()
+        match &self.executor {
+            Executor::Raster(raster) => raster.cost(),
+            Executor::Vector(vector) => vector.cost(),
+        }
     }
 
     fn block_len(&self) -> usize {
-        self.raster.block_len()
+        match &self.executor {
+            Executor::Raster(raster) => raster.block_len(),
+            Executor::Vector(vector) => vector.block_len(),
+        }
     }
 
     fn feature_shape(&self) -> Option<Vec<usize>> {
-        self.raster.feature_shape()
+        match &self.executor {
+            Executor::Raster(raster) => raster.feature_shape(),
+            Executor::Vector(vector) => vector.n_features().map(|n| vec![n]),
+        }
     }
 
     fn turn(&self, step: usize) -> usize {
@@ -87,6 +112,19 @@ impl Model for Network {
     }
 
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
-        self.raster.walk(block, scratch)
+        match &self.executor {
+            Executor::Raster(raster) => raster.walk(block, scratch),
+            Executor::Vector(vector) => vector.walk(block, scratch),
+        }
     }
+}
+
+/// The dimensions of a vector.
+fn dims(sites: &Sites) -> Vec<Dim> {
+    let all = sites.steps.iter().zip(&sites.n_classes).zip(&sites.n_parameters);
+    let dim = |((&step, &n_classes), &n_parameters): ((&usize, &usize), &usize)| {
+        let [step, n_classes, n_parameters] = [step, n_classes, n_parameters].map(|n| n as u32);
+        Dim { step, n_classes, n_parameters }
+    };
+    all.map(dim).collect()
 }

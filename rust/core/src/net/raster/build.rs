@@ -55,7 +55,6 @@ impl Raster {
                     Layer::Taps { from: place[*from], of_relu: fused.of_relu[at], groups, then }
                 }
                 Op::Pointwise { from, function } => Layer::Pointwise { from: place[*from], function: *function },
-                Op::ConcatElu { from } => Layer::ConcatElu { from: place[*from] },
                 Op::Gate { tanh, sigmoid } => Layer::Pair { from: [place[*tanh], place[*sigmoid]], of: Pair::Gate },
                 Op::Add { from } => Layer::Pair { from: of(from), of: Pair::Add },
                 Op::Multiply { from } => Layer::Pair { from: of(from), of: Pair::Multiply },
@@ -105,7 +104,7 @@ impl Layer {
         match self {
             Layer::Input(_) => Vec::new(),
             Layer::Taps { from, then: Then::Add(other), .. } => vec![*from, *other],
-            Layer::Taps { from, .. } | Layer::Pointwise { from, .. } | Layer::ConcatElu { from } => vec![*from],
+            Layer::Taps { from, .. } | Layer::Pointwise { from, .. } => vec![*from],
             Layer::Pair { from, .. } => from.to_vec(),
             Layer::Concat { from } => from.clone(),
         }

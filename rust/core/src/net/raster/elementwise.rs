@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     kernels::{LANES, Lanes, Pack, flat_mut},
-    layers::{gate, pointwise::Pointwise},
+    layers::gate,
 };
 
 /// Where a layer writes: a group of its channels at some pixels.
@@ -81,14 +81,7 @@ impl Raster {
             Layer::Concat { from } => {
                 let mut first = 0;
                 for &from in from {
-                    first += self.append(from, maps, before, &mut rows, (first, |value| value));
-                }
-            }
-            Layer::ConcatElu { from } => {
-                let n = self.append(*from, maps, before, &mut rows, (0, |value| value));
-                self.append(*from, maps, before, &mut rows, (n, |value| -value));
-                for at in 0..rows.n {
-                    Pointwise::Elu.map_packs(l, rows.row(at));
+                    first += self.append(from, maps, before, &mut rows, first);
                 }
             }
         }
@@ -101,16 +94,8 @@ impl Raster {
         Source { floats: &before[map.at(group, rows.y, rows.x.start.cast_signed())..], step: map.row_step() }
     }
 
-    /// Copies a node's channels of the rows' degree behind the `first` ones of the group, each value by way of f; how many there are.
-    #[inline(always)]
-    fn append(
-        &self,
-        from: usize,
-        maps: &[Map],
-        before: &[f32],
-        rows: &mut Rows<'_>,
-        (first, f): (usize, impl Fn(f32) -> f32),
-    ) -> usize {
+    /// Copies a node's channels of the rows' degree behind the `first` ones of the group; how many there are.
+    fn append(&self, from: usize, maps: &[Map], before: &[f32], rows: &mut Rows<'_>, first: usize) -> usize {
         let (map, channels): (&Map, &Channels) = (&maps[from], &self.nodes[from].channels);
         let Some(group) = channels.of_degree(computed_degree(rows.group)) else { return 0 };
         if group.len == 0 {
@@ -119,7 +104,7 @@ impl Raster {
         let source = &before[map.at(group, rows.y, rows.x.start.cast_signed())..];
         let (step, own) = (rows.own_step * LANES, flat_mut(rows.own));
         let mut copy = |to: usize, from: usize, n: usize| {
-            own[to..][..n].iter_mut().zip(&source[from..][..n]).for_each(|(out, &value)| *out = f(value));
+            own[to..][..n].copy_from_slice(&source[from..][..n]);
         };
         match map.in_lanes {
             InLanes::Channels => (0..rows.n).for_each(|at| copy(at * step + first, at * map.sample, group.len)),

@@ -58,10 +58,6 @@ enum Layer {
         from: NodeId,
         function: Pointwise,
     },
-    /// elu(x), and then elu(−x).
-    ConcatElu {
-        from: NodeId,
-    },
     Pair {
         from: [NodeId; 2],
         of: Pair,

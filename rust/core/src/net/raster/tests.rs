@@ -198,11 +198,6 @@ fn whole_image(isa: Isa, graph: &Graph<'_>, sites: &Sites, values: &[Vec<u32>]) 
                 (0..n).map(|o| (0..height * width).map(|site| at(o, site / width, site % width)).collect()).collect()
             }
             Op::Pointwise { from, function } => pairs(&maps[*from], &maps[*from], &pointwise(*function)),
-            Op::ConcatElu { from } => {
-                let elu = pointwise(Pointwise::Elu);
-                let halves = [1.0, -1.0].map(|sign: f32| pairs(&maps[*from], &maps[*from], &|a, b| elu(sign * a, b)));
-                halves.concat()
-            }
             Op::Gate { tanh, sigmoid } => pairs(&maps[*tanh], &maps[*sigmoid], &|a, b| isa.run(Of(a, b, Pair::Gate))),
             Op::Add { from: [a, b] } => pairs(&maps[*a], &maps[*b], &|a, b| a + b),
             Op::Multiply { from: [a, b] } => pairs(&maps[*a], &maps[*b], &|a, b| a * b),
