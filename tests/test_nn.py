@@ -16,8 +16,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from ancestral.nn import FVSBN, NADE, Autoregressive, MaskedConv2d, PixelCNN  # noqa: E402
-from torch_modules import events, randomized  # noqa: E402
+from ancestral.nn import FVSBN, NADE, Autoregressive, GatedPixelCNN, MaskedConv2d, PixelCNN  # noqa: E402
+from torch_modules import events, in_core, randomized  # noqa: E402
 
 ORDER = [3, 0, 4, 1, 2]
 
@@ -33,6 +33,27 @@ MAKERS = {
     "pixelcnn-rgb": lambda: PixelCNN((3, 4, 3), n_classes=4, n_channels=10, n_blocks=2, n_head=7),
     "pixelcnn-rgb-bits": lambda: PixelCNN((3, 3, 4), n_channels=6, n_blocks=1, n_head=3),
     "pixelcnn-1": lambda: PixelCNN((1, 1, 1), n_channels=2, n_blocks=0, n_head=1),
+    "pixelcnn-other": lambda: PixelCNN(
+        (3, 3, 4),
+        n_classes=3,
+        n_channels=6,
+        n_blocks=2,
+        n_head=4,
+        head_layers=2,
+        input_kernel_size=3,
+        kernel_size=5,
+        relu=("input", "conv", "branch", "sum"),
+    ),
+    "gated": lambda: GatedPixelCNN((1, 4, 5), n_channels=4, n_layers=2, n_head=3),
+    "gated-classes": lambda: GatedPixelCNN((1, 3, 3), n_classes=5, n_channels=4, n_layers=1, n_head=3),
+    "gated-rgb": lambda: GatedPixelCNN((3, 4, 3), n_classes=4, n_channels=7, n_layers=2, n_head=4, skip=True),
+    "gated-shifted": lambda: GatedPixelCNN(
+        (2, 4, 3), n_channels=4, n_layers=2, n_head=4, shifted=True, vertical_residual=True, gated_input=False
+    ),
+    "gated-embedding": lambda: GatedPixelCNN(
+        (2, 3, 3), n_classes=3, n_channels=4, dilations=(1, 2), n_embedding=3, head_layers=0, activation="elu"
+    ),
+    "gated-1": lambda: GatedPixelCNN((1, 1, 1), n_channels=1, n_layers=1, n_head=1),
 }
 
 
@@ -112,7 +133,7 @@ def pixelcnn_logits(module, x):
     return out if K == 2 else out.reshape(C, K, H, W).transpose(0, 2, 3, 1)
 
 
-@pytest.mark.parametrize("name", [name for name in MAKERS if name.startswith("pixelcnn")])
+@pytest.mark.parametrize("name", [name for name in in_core(MAKERS) if name.startswith("pixelcnn")])
 def test_pixelcnn_is_its_formula(name):
     module = make(name, scale=0.4)
     x = events(module, 2)
@@ -168,6 +189,10 @@ def test_a_logit_depends_on_earlier_steps_only(name):
         lambda: PixelCNN((1, 3, 4), n_channels=4, n_blocks=2, n_head=3),
         lambda: PixelCNN((1, 1, 3), n_classes=16, n_channels=4, n_blocks=1, n_head=3),
         lambda: PixelCNN((3, 1, 2), n_classes=4, n_channels=6, n_blocks=1, n_head=4),
+        lambda: PixelCNN((2, 2, 3), n_channels=6, n_blocks=1, head_layers=2, relu=["sum"]),
+        lambda: GatedPixelCNN((1, 3, 4), n_channels=4, n_layers=2, n_head=3, skip=True),
+        lambda: GatedPixelCNN((1, 1, 3), n_classes=16, n_channels=4, n_layers=1, n_head=3, n_embedding=2),
+        lambda: GatedPixelCNN((3, 1, 2), n_classes=4, n_channels=6, dilations=[2], n_head=4, shifted=True),
     ],
 )
 def test_probabilities_sum_to_one(build):
@@ -178,7 +203,9 @@ def test_probabilities_sum_to_one(build):
     assert log_probs.exp().sum().item() == pytest.approx(1, abs=1e-10)
 
 
-@pytest.mark.parametrize("name", ["fvsbn-order", "nade", "nade-order", "nade-1", "pixelcnn", "pixelcnn-rgb"])
+@pytest.mark.parametrize(
+    "name", ["fvsbn-order", "nade", "nade-order", "nade-1", "pixelcnn", "pixelcnn-rgb", "gated", "gated-rgb"]
+)
 def test_gradients(name):
     module = make(name, scale=0.3)
     x = events(module, 3)
@@ -188,7 +215,7 @@ def test_gradients(name):
         return torch.func.functional_call(module, dict(zip(names, values, strict=True)), (x,))
 
     values = [p.detach().clone().requires_grad_() for p in module.parameters()]
-    assert torch.autograd.gradcheck(total, values, fast_mode=name.startswith("pixelcnn"))
+    assert torch.autograd.gradcheck(total, values, fast_mode=name.startswith(("pixelcnn", "gated")))
 
 
 @pytest.mark.parametrize("n_dims", [1, 7, 8, 9, 40])
@@ -242,7 +269,7 @@ def test_no_grad_and_inference_mode(name):
     torch.testing.assert_close(module(x), want)
 
 
-@pytest.mark.parametrize("name", ["fvsbn", "nade", "pixelcnn-rgb"])
+@pytest.mark.parametrize("name", ["fvsbn", "nade", "pixelcnn-rgb", "gated-rgb"])
 def test_large_logits_stay_finite(name):
     module = make(name, scale=30).float()
     log_prob = module.log_prob(events(module, 20))
@@ -322,9 +349,11 @@ def test_configs_build_the_module_again():
     assert config["input_scale"] == 2 / 255
     assert config["input_shift"] == -1
     assert PixelCNN((1, 2, 2), input_scale=3, input_shift=0.5).config()["input_scale"] == 3.0
+    assert set(config) == {"event_shape", "n_classes", "n_channels", "n_blocks", "n_head", "input_scale", "input_shift"}
+    assert GatedPixelCNN((1, 2, 2), n_layers=2, dilations=[1, 4]).dilations == (1, 4)
 
 
-@pytest.mark.parametrize("name", ["nade-order", "pixelcnn-rgb"])
+@pytest.mark.parametrize("name", ["nade-order", "pixelcnn-rgb", "gated-rgb"])
 def test_copies_and_pickles(name):
     module = make(name)
     x = events(module, 3)
@@ -441,6 +470,30 @@ def test_support_of_classes():
         (lambda: PixelCNN((1, 2, 2), n_blocks=-1), ValueError, "n_blocks"),
         (lambda: PixelCNN((1, 2, 2), input_scale=math.nan), ValueError, "input_scale must be finite"),
         (lambda: PixelCNN((1, 2, 2), input_shift="0"), TypeError, "input_shift"),
+        (lambda: PixelCNN((1, 2, 2), head_layers=-1), ValueError, "head_layers must be >= 0, got -1"),
+        (lambda: PixelCNN((1, 2, 2), kernel_size=4), ValueError, "kernel_size must be odd, got 4"),
+        (lambda: PixelCNN((1, 2, 2), input_kernel_size=7.0), TypeError, "input_kernel_size must be an int"),
+        (lambda: PixelCNN((1, 2, 2), relu="head"), TypeError, "relu must be a sequence of names"),
+        (lambda: PixelCNN((1, 2, 2), relu=["after"]), ValueError, "relu must hold names of input, .* got 'after'"),
+        (lambda: GatedPixelCNN((28, 28)), ValueError, "event_shape"),
+        (lambda: GatedPixelCNN((1, 2, 2), n_classes=65_537), ValueError, "n_classes must be in 2 ... 65536"),
+        (lambda: GatedPixelCNN((3, 2, 2), n_channels=2), ValueError, "n_channels must be >= 3, got 2"),
+        (lambda: GatedPixelCNN((1, 2, 2), n_layers=0), ValueError, "n_layers must be >= 1, got 0"),
+        (lambda: GatedPixelCNN((1, 2, 2), dilations=[]), ValueError, "dilations must have at least one layer"),
+        (lambda: GatedPixelCNN((1, 2, 2), dilations=2), TypeError, "dilations must be a sequence of ints"),
+        (lambda: GatedPixelCNN((1, 2, 2), dilations=[1, 0]), ValueError, r"dilations\[1\] must be >= 1, got 0"),
+        (lambda: GatedPixelCNN((1, 2, 2), n_layers=3, dilations=[1]), ValueError, "n_layers is 3, but dilations has 1"),
+        (lambda: GatedPixelCNN((1, 2, 2), kernel_size=1), ValueError, "kernel_size must be >= 3, got 1"),
+        (lambda: GatedPixelCNN((1, 2, 2), input_kernel_size=4), ValueError, "input_kernel_size must be odd, got 4"),
+        (lambda: GatedPixelCNN((1, 2, 2), skip=1), TypeError, "skip must be a bool, got 1"),
+        (lambda: GatedPixelCNN((1, 2, 2), shifted="no"), TypeError, "shifted must be a bool, got 'no'"),
+        (
+            lambda: GatedPixelCNN((1, 2, 2), activation="softmax"),
+            ValueError,
+            "activation must be one of relu, .*softmax",
+        ),
+        (lambda: GatedPixelCNN((1, 2, 2), n_embedding=0), ValueError, "n_embedding must be >= 1"),
+        (lambda: GatedPixelCNN((1, 2, 2), n_embedding=2, input_shift=1.0), ValueError, "n_embedding has none"),
         (lambda: MaskedConv2d(1, 1, 2, mask="A"), ValueError, "kernel_size must be odd"),
         (lambda: MaskedConv2d(1, 1, 3, mask="C"), ValueError, "mask"),
         (lambda: MaskedConv2d(1, 3, 3, mask="A", groups=2), ValueError, "in_channels"),
@@ -451,7 +504,7 @@ def test_wrong_arguments(build, error, match):
         build()
 
 
-@pytest.mark.parametrize("name", ["fvsbn", "masked_conv", "nade", "pixelcnn"])
+@pytest.mark.parametrize("name", ["fvsbn", "gated_pixelcnn", "masked_conv", "nade", "pixelcnn"])
 def test_docstring_examples(name):
     module = importlib.import_module(f"ancestral.nn.{name}")
     result = doctest.testmod(module)
@@ -459,7 +512,7 @@ def test_docstring_examples(name):
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", in_core(MAKERS))
 def test_sample(name):
     module = make(name, scale=0.5).float()
     x = module.sample(50, rng=1)

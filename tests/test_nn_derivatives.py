@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from ancestral.nn import FVSBN, NADE, PixelCNN  # noqa: E402
+from ancestral.nn import FVSBN, NADE, GatedPixelCNN, PixelCNN  # noqa: E402
 from ancestral.nn.nade import _ChunkedLogits  # noqa: E402
 from torch_modules import events, randomized  # noqa: E402
 
@@ -20,6 +20,8 @@ BITS = {
 IMAGES = {
     "pixelcnn": lambda: PixelCNN((1, 3, 4), n_channels=4, n_blocks=1, n_head=3),
     "pixelcnn-rgb": lambda: PixelCNN((3, 2, 2), n_channels=6, n_blocks=1, n_head=4),
+    "gated": lambda: GatedPixelCNN((1, 3, 4), n_channels=4, n_layers=2, n_head=3),
+    "gated-embedding": lambda: GatedPixelCNN((2, 2, 3), n_channels=4, n_layers=1, n_head=3, n_embedding=2),
 }
 CLASSES = {"pixelcnn-classes": lambda: PixelCNN((1, 3, 3), n_classes=4, n_channels=4, n_blocks=1, n_head=3)}
 ALL = BITS | IMAGES | CLASSES

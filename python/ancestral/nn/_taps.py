@@ -60,10 +60,10 @@ class Taps(nn.Module):
         """Put the mask where the weights are; there is none where all connections act."""
         if (0, 0) not in self.offsets or max(self.degrees_in) <= min(self.degrees_out):
             return
-        device = next(self.parameters()).device  # not the weight's, which a hook may compute
-        degrees_in, degrees_out = (torch.tensor(d, device=device) for d in (self.degrees_in, self.degrees_out))
-        own = torch.tensor([offset == (0, 0) for offset in self.offsets], device=device)
-        self.mask = (degrees_in <= degrees_out[:, None])[:, :, None] | ~own
+        like = next(self.parameters())  # not the weight, which a hook may compute
+        degrees_in, degrees_out = (torch.tensor(d, device=like.device) for d in (self.degrees_in, self.degrees_out))
+        own = torch.tensor([offset == (0, 0) for offset in self.offsets], device=like.device)
+        self.mask = ((degrees_in <= degrees_out[:, None])[:, :, None] | ~own).to(like.dtype)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -72,7 +72,7 @@ class Taps(nn.Module):
 
     def masked_weight(self) -> Tensor:
         """The weight as it acts, (outputs, inputs, offsets): zero where masked, whatever the parameter holds there."""
-        return self.weight if self.mask is None else torch.where(self.mask, self.weight, 0)
+        return self.weight if self.mask is None else torch.where(self.mask.bool(), self.weight, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.masked_weight().reshape(-1, len(self.degrees_in), *self._kernel_size)
