@@ -17,48 +17,39 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-import ancestral
-import bits
-import oracle
-from conftest import Case
+from support import bits
+from support.cases import Case, case_of
+from support.families import REFERENCES
+from support.oracle import Events
 
 FILE = Path(__file__).with_suffix(".json")
 N = 45
 START = 2**33
 SCALES = [1, 4, 16, 256]
 
-MODELS: dict[str, tuple[str, oracle.Config]] = {
-    "fvsbn": ("FVSBN", oracle.fvsbn_config(61)),
-    "nade": ("NADE", oracle.nade_config(200, 150)),
-    "nade-order": ("NADE", oracle.nade_config(37, 83, list(range(36, -1, -1)))),
-    "pixelcnn": ("PixelCNN", oracle.pixelcnn_config((1, 5, 6), n_channels=22, n_head=19)),
-    "categorical-rgb": ("PixelCNN", oracle.pixelcnn_config((3, 3, 2), 5, n_channels=12, n_head=7)),
-    "categorical-256": ("PixelCNN", oracle.pixelcnn_config((1, 2, 2), 256, n_channels=34, n_head=33)),
-}
-NAMES = [f"{name} x {scale}" for name in MODELS for scale in SCALES]
+NAMES = [f"{name} x {scale}" for name in REFERENCES for scale in SCALES]
 
 
 def build(name: str) -> Case:
     """The model of this name with weights between −1 and 1, of 24 bits so that sums of them round, times a power of
     two near 1/√inputs."""
     model, scale = name.split(" x ")
-    kind, config = MODELS[model]
+    family, config = REFERENCES[model]
     raw = np.random.PCG64(0)
     tensors = {}
-    for key, like in oracle.random_tensors(kind, config, np.random.default_rng(0), 1.0).items():
+    for key, like in family.random_tensors(config, np.random.default_rng(0), 1.0).items():
         uniform = ((raw.random_raw(like.size) >> 40) * 2.0 + 1.0).reshape(like.shape) / 2**24 - 1.0
         n_inputs = max(1, np.count_nonzero(like) // len(like)) if like.ndim > 1 else 1
-        factor = 2.0 ** -round(np.log2(n_inputs) / 2) * (float(scale) if key in oracle.LAST_LAYER[kind] else 1.0)
+        factor = 2.0 ** -round(np.log2(n_inputs) / 2) * (float(scale) if key in family.last_layer else 1.0)
         tensors[key] = np.where(like != 0, uniform * factor, 0).astype(np.float32)
-    return Case(kind, config, tensors, ancestral.Model.from_tensors(kind, config, tensors))
+    return case_of(family, config, tensors)
 
 
-def events(case: Case) -> npt.NDArray[np.uint8]:
+def events(case: Case) -> Events:
     shape = (N, *case.model.event_shape)
     raw = np.random.PCG64(1).random_raw(math.prod(shape))
-    return ((raw >> 32) % case.model.n_classes).astype(np.uint8).reshape(shape)
+    return ((raw >> 32).reshape(shape) % case.classes.astype(np.uint64)).astype(case.dtype)
 
 
 def measure(name: str) -> dict[str, Any]:

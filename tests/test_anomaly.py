@@ -10,20 +10,15 @@ import numpy as np
 import pytest
 
 import ancestral
-import oracle
-from conftest import SMALL, Case
-
-
-@pytest.fixture(scope="module")
-def binary(build: Callable[..., Case]) -> Case:
-    return build("NADE", oracle.nade_config(6, 4))
+from support.cases import Case
+from support.families import SMALL
 
 
 @pytest.mark.parametrize("name", [name for name in SMALL if name != "fvsbn-1"])
 def test_against_enumeration(name: str, build: Callable[..., Case]) -> None:
     """With many samples, H and s are the entropy and the standard deviation of −log p, exactly summed."""
     case = build(*SMALL[name])
-    x = oracle.enumerate_events(case.kind, case.config)
+    x = case.every_event()
     log_p = case.log_prob(x)
     p = np.exp(log_p)
     entropy = -p @ log_p

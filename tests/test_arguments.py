@@ -9,21 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import oracle
-from conftest import Case
+from support.cases import Case
+from support.families import PixelCNN
 
 N_DIMS = 6
-
-
-@pytest.fixture(scope="module")
-def binary(build: Callable[..., Case]) -> Case:
-    return build("NADE", oracle.nade_config(N_DIMS, 4))
-
-
-@pytest.fixture(scope="module")
-def image(build: Callable[..., Case]) -> Case:
-    """Five classes in a (2, 3, 4) event: three axes to get wrong."""
-    return build("PixelCNN", oracle.pixelcnn_config((2, 3, 4), 5))
 
 
 CALLS = ["log_prob", "conditionals", "surprise", "features"]
@@ -213,7 +202,7 @@ def test_wrong_class(value: float, image: Case) -> None:
 
 @pytest.mark.parametrize("n_classes", [2, 255, 256])
 def test_the_largest_class(n_classes: int, build: Callable[..., Case]) -> None:
-    model = build("PixelCNN", oracle.pixelcnn_config((1, 1, 1), n_classes)).model
+    model = build(PixelCNN, PixelCNN.config((1, 1, 1), n_classes)).model
     assert np.isfinite(model.log_prob(np.full((1, 1, 1, 1), n_classes - 1))).all()
     with pytest.raises(ValueError, match=r"\bx\b"):
         model.log_prob(np.full((1, 1, 1, 1), n_classes))

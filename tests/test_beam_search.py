@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import ancestral
-import long_calls
-import oracle
-from conftest import LARGE, SMALL, Case
+from support import long_calls, oracle
+from support.cases import Case, case_of
+from support.families import FAMILIES, LARGE, MEDIUM, NADE, SMALL, Family, PixelCNN
 
 
 def some_evidence(case: Case, seed: int, share: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +31,7 @@ def agrees(events: np.ndarray, evidence: np.ndarray) -> np.ndarray:
 def check(case: Case, x: np.ndarray, log_prob: np.ndarray, n: int) -> None:
     """What holds of every result."""
     assert x.shape == (n, *case.model.event_shape)
-    assert x.dtype == np.uint8
+    assert x.dtype == case.dtype
     assert log_prob.dtype == np.float64
     np.testing.assert_array_equal(log_prob, case.model.log_prob(x))
     assert (np.diff(log_prob) <= 0).all()
@@ -44,7 +43,7 @@ def check(case: Case, x: np.ndarray, log_prob: np.ndarray, n: int) -> None:
 def test_with_as_many_beams_as_events(name: str, scale: float, build: Callable[..., Case]) -> None:
     """All that agree with the evidence, in the order of their probability: the first is the true maximum."""
     case = build(*SMALL[name], scale=scale)
-    events = oracle.enumerate_events(case.kind, case.config)
+    events = case.every_event()
     nothing = np.full(case.model.event_shape, -1)
     for evidence in (nothing, *(some_evidence(case, seed)[0] for seed in range(5))):
         expected = events[agrees(events, evidence)]
@@ -73,27 +72,18 @@ def test_one_beam_is_greedy_in_a_large_model(name: str, build: Callable[..., Cas
 def by_the_oracle(case: Case, evidence: np.ndarray, n_beams: int) -> np.ndarray:
     """Beam search from its definition, one value after the other, observed ones among them."""
     given = evidence.ravel()
-    beams = [(0.0, np.zeros(case.model.n_dims, np.uint8))]
-    for step, dim in enumerate(oracle.order(case.kind, case.config)):
+    beams = [(0.0, np.zeros(case.model.n_dims, case.dtype))]
+    for step, dim in enumerate(case.order):
         x = np.stack([x for _, x in beams]).reshape(-1, *case.model.event_shape)
-        log_p = oracle.log_conditionals(oracle.logits(case.kind, case.config, case.tensors, x))[:, step]
+        log_p = oracle.log_conditionals(case.logits(x))[:, step]
         extended = []
         for (score, x), log_p_of_one in zip(beams, log_p, strict=True):
-            for k in range(case.model.n_classes) if given[dim] == -1 else [given[dim]]:
+            for k in range(case.classes.flat[dim]) if given[dim] == -1 else [given[dim]]:
                 longer = x.copy()
                 longer[dim] = k
                 extended.append((score + log_p_of_one[k], longer))
         beams = sorted(extended, key=lambda beam: -beam[0])[:n_beams]
     return np.stack([x for _, x in beams]).reshape(-1, *case.model.event_shape)
-
-
-MEDIUM = {
-    "fvsbn": ("FVSBN", oracle.fvsbn_config(40, [(7 * i + 3) % 40 for i in range(40)])),
-    "nade": ("NADE", oracle.nade_config(37, 20, list(range(36, -1, -1)))),
-    "pixelcnn": ("PixelCNN", oracle.pixelcnn_config((1, 4, 5))),
-    "pixelcnn-rgb": ("PixelCNN", oracle.pixelcnn_config((3, 2, 3), n_channels=10)),
-    "categorical": ("PixelCNN", oracle.pixelcnn_config((2, 3, 2), 7)),
-}
 
 
 @pytest.mark.parametrize("n_beams", [1, 2, 5, 30])
@@ -108,18 +98,16 @@ def test_matches_its_definition(name: str, n_beams: int, build: Callable[..., Ca
         np.testing.assert_array_equal(x, expected)
 
 
-@pytest.mark.parametrize("kind", ["FVSBN", "NADE"])
-def test_probabilities_that_round_to_zero_and_one(kind: str) -> None:
+@pytest.mark.parametrize("family", FAMILIES, ids=repr)
+def test_probabilities_that_round_to_zero_and_one(family: Family) -> None:
     """What is left of a certain choice is told apart: the second best turns the least certain bit, and so on."""
     logits = np.float32([100, -60, 103, -40, 86])
-    config = oracle.fvsbn_config(5) if kind == "FVSBN" else oracle.nade_config(5, 2)
-    tensors = oracle.random_tensors(kind, config, np.random.default_rng(0), 0.0)
-    tensors["bias" if kind == "FVSBN" else "b"] = logits
-    x, log_prob = ancestral.Model.from_tensors(kind, config, tensors).beam_search(n_beams=32)
+    model = case_of(family, *family.independent(logits)).model
+    x, log_prob = model.beam_search(n_beams=32)
     subsets = [combination for size in range(6) for combination in itertools.combinations(range(5), size)]
     costs = np.array([sum(abs(logits[list(subset)])) for subset in subsets])
     expected = [(logits > 0) ^ np.isin(range(5), subsets[at]) for at in np.argsort(costs)]
-    np.testing.assert_array_equal(x, expected)
+    np.testing.assert_array_equal(x.reshape(32, 5)[:, model.order], expected)
     np.testing.assert_allclose(log_prob, -np.sort(costs), rtol=1e-6, atol=1e-15)
 
 
@@ -200,13 +188,13 @@ WRONG: list[tuple[str, Any, type[Exception]]] = [
 
 @pytest.mark.parametrize(("name", "value", "error"), WRONG, ids=lambda value: str(value)[:24])
 def test_wrong_arguments(name: str, value: Any, error: type[Exception], build: Callable[..., Case]) -> None:
-    model = build("NADE", oracle.nade_config(NADE_DIMS, 3)).model
+    model = build(NADE, NADE.config(NADE_DIMS, 3)).model
     with pytest.raises(error, match=rf"\b{name}\b"):
         model.beam_search(**{name: value})
 
 
 def test_a_wrong_value_is_shown_with_its_place(build: Callable[..., Case]) -> None:
-    case = build("PixelCNN", oracle.pixelcnn_config((2, 3, 4), 5))
+    case = build(PixelCNN, PixelCNN.config((2, 3, 4), 5))
     evidence = np.full((2, 3, 4), -1)
     evidence[1, 2, 3] = 5
     with pytest.raises(ValueError, match=r"evidence\[1, 2, 3\] is 5; wanted integers from 0 to 4, except"):

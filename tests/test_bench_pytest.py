@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from conftest import script_environment
+from support.scripts import environment
 
 pytest.importorskip("torch")
 
@@ -40,7 +40,7 @@ def run(folder: Path, *options: str, **env: str) -> Run:
     done = subprocess.run(
         [*command, *options],
         cwd=folder,
-        env=script_environment(**env),
+        env=environment(**env),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -122,7 +122,7 @@ def test_who_cannot_run_here_is_skipped_with_a_reason(tmp_path: Path) -> None:
     for package in PACKAGES.values():
         (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('none', name='{package}')\n")
     env = {
-        "PYTHONPATH": os.pathsep.join([str(tmp_path), script_environment()["PYTHONPATH"]]),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]]),
         "CXX": str(tmp_path / "no-compiler"),
         "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "nothing-compiled"),
     }

@@ -11,17 +11,18 @@ import numpy.typing as npt
 import pytest
 
 import ancestral
-import oracle
 from ancestral.operations import completion
-from conftest import SMALL, Case
+from support.cases import Case
+from support.families import FEW, FVSBN, SMALL
+from support.oracle import Events, Float
 from test_exact import goodness_of_fit
 
 Bool = npt.NDArray[np.bool_]
 
 
-def flat_events(case: Case) -> tuple[npt.NDArray[np.uint8], oracle.Float]:
+def flat_events(case: Case) -> tuple[Events, Float]:
     """All events, flattened, and their probabilities."""
-    events = oracle.enumerate_events(case.kind, case.config)
+    events = case.every_event()
     return events.reshape(len(events), -1), np.exp(case.log_prob(events))
 
 
@@ -36,9 +37,9 @@ def random_masks(case: Case, n: int, seed: int) -> Bool:
     return np.random.default_rng(seed).random((n, *case.model.event_shape)) < 0.5
 
 
-def agrees(case: Case, x: npt.NDArray[np.uint8], mask: Bool) -> Bool:
+def agrees(case: Case, x: Events, mask: Bool) -> Bool:
     """Which of all events have the values of x where the mask says so."""
-    events = oracle.enumerate_events(case.kind, case.config).reshape(-1, case.model.n_dims)
+    events = case.every_event().reshape(-1, case.model.n_dims)
     return (events == x.ravel())[:, mask.ravel()].all(axis=1)
 
 
@@ -76,7 +77,7 @@ def test_draws_from_a_prefix_follow_the_posterior(small: Case) -> None:
     x = small.events(1, seed=4)[0]
     drawn = small.model.complete(x, mask, n_samples=50_000, rng=1).x
     _, p = flat_events(small)
-    observed = np.bincount(oracle.event_index(small.kind, small.config, drawn), minlength=len(p))
+    observed = small.counts(drawn)
     match = agrees(small, x, mask)
     assert observed[~match].sum() == 0
     assert goodness_of_fit(observed[match], p[match]) > 1e-4
@@ -111,7 +112,7 @@ def test_a_weight_is_the_product_of_the_observed_conditionals(small: Case) -> No
     np.testing.assert_allclose(got.log_weights, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["fvsbn-order", "nade-order", "pixelcnn-rgb", "categorical", "categorical-rgb"])
+@pytest.mark.parametrize("name", FEW)
 def test_resampled_draws_follow_the_posterior(name: str, build: Callable[..., Case]) -> None:
     """One draw a row, so that they are independent. Clamped draws without their weights do not follow it."""
     case = build(*SMALL[name], scale=2.0)
@@ -123,8 +124,8 @@ def test_resampled_draws_follow_the_posterior(name: str, build: Callable[..., Ca
     _, p = flat_events(case)
     match = agrees(case, x, masks[0])
 
-    def fit(drawn: npt.NDArray[np.uint8]) -> float:
-        index = oracle.event_index(case.kind, case.config, drawn.reshape(n, *case.model.event_shape))
+    def fit(drawn: Events) -> float:
+        index = case.family.event_index(case.config, drawn.reshape(n, *case.model.event_shape))
         return goodness_of_fit(np.bincount(index, minlength=len(p))[match], p[match])
 
     got = case.model.complete(x, masks, resample=True, n_proposals=200, rng=4)
@@ -162,7 +163,7 @@ def test_intervals_cover_as_often_as_they_say(plain: Case) -> None:
 
 def test_evidence_that_is_far_from_likely(build: Callable[..., Case]) -> None:
     """Probabilities that no float can hold."""
-    case = build("FVSBN", oracle.fvsbn_config(300), scale=60.0)
+    case = build(FVSBN, FVSBN.config(300), scale=60.0)
     x = 1 - case.model.sample(1, rng=0)[0]
     mask = prefix(case, 300)
     log_prob = case.model.log_prob(x[None])[0]
@@ -246,7 +247,7 @@ def test_torch_tensors(plain: Case) -> None:
 
 
 def test_few_effective_samples_are_told(build: Callable[..., Case]) -> None:
-    case = build("FVSBN", oracle.fvsbn_config(300), scale=20.0)
+    case = build(FVSBN, FVSBN.config(300), scale=20.0)
     mask = ~prefix(case, 150)
     x = case.events(3)
     with pytest.warns(ancestral.LowSampleSizeWarning, match=r"3 of 3 rows .* raise n_samples") as caught:

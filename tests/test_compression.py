@@ -14,11 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ancestral
-import compressed_file
-import golden_files
-import oracle
 import references
-from conftest import LARGE, SMALL, Case, build_case
+from support import compressed_file, golden_files
+from support.cases import Case, build_case
+from support.families import FVSBN, LARGE, SMALL
 from test_references import cpu_has
 
 LENGTHS = [0, 1, 7, 300]
@@ -57,12 +56,12 @@ def test_round_trips_of_large_models(n: int, block_len: int, large: Case) -> Non
 
 
 def test_every_event_comes_back(small: Case) -> None:
-    assert_comes_back(small, oracle.enumerate_events(small.kind, small.config), 100)
+    assert_comes_back(small, small.every_event(), 100)
 
 
 def test_inputs_beyond_the_near_cache_come_back(build: Callable[..., Case]) -> None:
     """FVSBN adds its inputs in stretches of 1,024."""
-    case = build("FVSBN", oracle.fvsbn_config(2100), scale=20.0)
+    case = build(FVSBN, FVSBN.config(2100), scale=20.0)
     assert_comes_back(case, case.events(19), 11)
     assert_comes_back(case, case.model.sample(19, rng=0), 11)
 
@@ -138,7 +137,7 @@ def test_bytes_of_large_models(block_len: int, large: Case) -> None:
 
 
 @pytest.mark.parametrize("scale", [0.01, 30.0, 1000.0])
-@pytest.mark.parametrize("name", ["nade", "categorical-rgb"])
+@pytest.mark.parametrize("name", LARGE)
 def test_bytes_of_certain_and_uncertain_models(name: str, scale: float, build: Callable[..., Case]) -> None:
     """Where values are as good as certain, what the coder loses may be more than their −log₂ p, but not by much."""
     case = build(*LARGE[name], scale=scale)
@@ -187,11 +186,13 @@ def test_a_block_is_coded_on_its_own(large: Case) -> None:
 BYTES = """
 import hashlib, sys
 import numpy as np
-from conftest import LARGE, SMALL, build_case
+from support.families import LARGE
+from support.families import SMALL
+from support.cases import build_case
 
-for name, (kind, config) in [*SMALL.items(), *LARGE.items()]:
+for name, (family, config) in [*SMALL.items(), *LARGE.items()]:
     for scale in (0.3, 3.0, 100.0):
-        case = build_case(kind, config, scale=scale)
+        case = build_case(family, config, scale=scale)
         for x in (case.events(23), case.model.sample(23, rng=0)):
             blob = case.model.encode(x, block_len=9)
             assert (case.model.decode(blob) == x).all()

@@ -10,20 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import oracle
-from conftest import Case
+from support.cases import Case
 
 N_DIMS = 6
-
-
-@pytest.fixture(scope="module")
-def binary(build: Callable[..., Case]) -> Case:
-    return build("NADE", oracle.nade_config(N_DIMS, 4))
-
-
-@pytest.fixture(scope="module")
-def image(build: Callable[..., Case]) -> Case:
-    return build("PixelCNN", oracle.pixelcnn_config((2, 3, 4), 5))
 
 
 class OnlyDlpack:

@@ -11,14 +11,14 @@ import numpy.typing as npt
 import pytest
 
 import ancestral
-import oracle
 from ancestral import _core
-from conftest import build_case
+from support.cases import build_case
+from support.families import FVSBN, NADE, PixelCNN
 
 N, D, H = 4, 6, 3
-NADE = build_case("NADE", oracle.nade_config(D, H))
-FVSBN = build_case("FVSBN", oracle.fvsbn_config(D))
-IMAGES = build_case("PixelCNN", oracle.pixelcnn_config((1, 2, 3), 5))
+OF_NADE = build_case(NADE, NADE.config(D, H))
+OF_FVSBN = build_case(FVSBN, FVSBN.config(D))
+OF_PIXELCNN = build_case(PixelCNN, PixelCNN.config((1, 2, 3), 5))
 
 Array = npt.NDArray[Any]
 
@@ -33,11 +33,11 @@ def floats(*shape: int) -> Array:
 
 def score(**outputs: Array) -> None:
     x = outputs.pop("x", zeros(N, D))
-    NADE.model._inner.score(x, 1, None, **outputs)
+    OF_NADE.model._inner.score(x, 1, None, **outputs)
 
 
 def log_conditional(log_conditional: Array) -> None:
-    IMAGES.model._inner.score(zeros(N, 1, 2, 3), 1, None, log_conditional=log_conditional, n_steps=2)
+    OF_PIXELCNN.model._inner.score(zeros(N, 1, 2, 3), 1, None, log_conditional=log_conditional, n_steps=2)
 
 
 X, ONES = zeros(N, D), zeros(N, D) + np.uint8(1)
@@ -45,23 +45,23 @@ X, ONES = zeros(N, D), zeros(N, D) + np.uint8(1)
 
 def restrict(low: Array = X, high: Array | None = ONES, **outputs: Array) -> None:
     weights, first = zeros(N, dtype=np.float64), zeros(N, dtype=np.uint64)
-    NADE.model._inner.restrict(low, high, weights, 0, first, 1, 1, None, **outputs)
+    OF_NADE.model._inner.restrict(low, high, weights, 0, first, 1, 1, None, **outputs)
 
 
 def nade_step(
-    W: Array = NADE.tensors["W"],
-    V: Array = NADE.tensors["V"],
+    W: Array = OF_NADE.tensors["W"],
+    V: Array = OF_NADE.tensors["V"],
     x: Array = X,
     gradients: list[Array] | None = None,
 ) -> None:
-    weights = [W, NADE.tensors["c"], V, NADE.tensors["b"]]
+    weights = [W, OF_NADE.tensors["c"], V, OF_NADE.tensors["b"]]
     _, scored = _core.nade_score(weights, x, 1)
     if gradients is not None:
         _core.nade_gradient(weights, x, scored, floats(N), gradients, 1)
 
 
-def fvsbn_step(weight: Array = FVSBN.tensors["weight"], x: Array = X, out: Array | None = None) -> None:
-    weights = [weight, FVSBN.tensors["bias"]]
+def fvsbn_step(weight: Array = OF_FVSBN.tensors["weight"], x: Array = X, out: Array | None = None) -> None:
+    weights = [weight, OF_FVSBN.tensors["bias"]]
     _, scored = _core.fvsbn_score(weights, x, 1)
     if out is not None:
         _core.fvsbn_gradient(weights, x, scored, floats(N), [out, floats(D)], 1)
@@ -69,7 +69,7 @@ def fvsbn_step(weight: Array = FVSBN.tensors["weight"], x: Array = X, out: Array
 
 CALLS: dict[str, tuple[Array, Callable[[Array], Any]]] = {
     "from_tensors": (
-        FVSBN.tensors["weight"],
+        OF_FVSBN.tensors["weight"],
         lambda a: _core.Model.from_tensors(
             "FVSBN", f'{{"n_dims": {D}, "order": null}}', {"weight": a, "bias": floats(D)}
         ),
@@ -79,22 +79,22 @@ CALLS: dict[str, tuple[Array, Callable[[Array], Any]]] = {
     "score: surprise": (floats(N, D), lambda a: score(surprise=a)),
     "score: features": (floats(N, H), lambda a: score(features=a)),
     "score: log_conditional": (zeros(N, 5, dtype=np.float64), log_conditional),
-    "draw": (zeros(N, D), lambda a: NADE.model._inner.draw(a, 0, 0, 1, None)),
+    "draw": (zeros(N, D), lambda a: OF_NADE.model._inner.draw(a, 0, 0, 1, None)),
     "restrict: low": (zeros(N, D), lambda a: restrict(low=a)),
     "restrict: high": (zeros(N, D) + np.uint8(1), lambda a: restrict(high=a)),
     "restrict: sets": (np.ones((N, D, 2), np.uint8), lambda a: restrict(low=a, high=None)),
     "restrict: x": (zeros(N, D), lambda a: restrict(x=a)),
-    "encode": (zeros(N, D), lambda a: NADE.model._inner.encode(a, 2, 1, None)),
+    "encode": (zeros(N, D), lambda a: OF_NADE.model._inner.encode(a, 2, 1, None)),
     "decode": (
         zeros(N, D),
-        lambda a: NADE.model._inner.decode(NADE.model.encode(zeros(N, D), block_len=2), 0, a, 1, None),
+        lambda a: OF_NADE.model._inner.decode(OF_NADE.model.encode(zeros(N, D), block_len=2), 0, a, 1, None),
     ),
-    "nade_score: W": (NADE.tensors["W"], lambda a: nade_step(W=a)),
-    "nade_score: V": (NADE.tensors["V"], lambda a: nade_step(V=a)),
+    "nade_score: W": (OF_NADE.tensors["W"], lambda a: nade_step(W=a)),
+    "nade_score: V": (OF_NADE.tensors["V"], lambda a: nade_step(V=a)),
     "nade_score: x": (zeros(N, D), lambda a: nade_step(x=a)),
     "nade_gradient: w": (floats(D, H), lambda a: nade_step(gradients=[a, floats(H), floats(D, H), floats(D)])),
     "nade_gradient: v": (floats(D, H), lambda a: nade_step(gradients=[floats(D, H), floats(H), a, floats(D)])),
-    "fvsbn_score: weight": (FVSBN.tensors["weight"], lambda a: fvsbn_step(weight=a)),
+    "fvsbn_score: weight": (OF_FVSBN.tensors["weight"], lambda a: fvsbn_step(weight=a)),
     "fvsbn_score: x": (zeros(N, D), lambda a: fvsbn_step(x=a)),
     "fvsbn_gradient: weight": (floats(D, D), lambda a: fvsbn_step(out=a)),
 }
@@ -114,21 +114,21 @@ def test_other_orders_are_refused(call: str) -> None:
 @pytest.mark.parametrize("order", ["C", "F", "strided", "reversed"])
 def test_from_tensors_takes_any_order(order: str) -> None:
     """The wrapper copies."""
-    weight = FVSBN.tensors["weight"]
+    weight = OF_FVSBN.tensors["weight"]
     other = {
         "C": weight,
         "F": np.asfortranarray(weight),
         "strided": np.repeat(weight, 2, axis=1)[:, ::2],
         "reversed": weight[::-1, ::-1].copy()[::-1, ::-1],
     }[order]
-    model = ancestral.Model.from_tensors("FVSBN", FVSBN.config, FVSBN.tensors | {"weight": other})
-    assert model._inner.sha256 == FVSBN.model._inner.sha256
+    model = ancestral.Model.from_tensors("FVSBN", OF_FVSBN.config, OF_FVSBN.tensors | {"weight": other})
+    assert model._inner.sha256 == OF_FVSBN.model._inner.sha256
 
 
 def test_rows_that_change_while_they_are_looked_at() -> None:
     """Another thread writes to x: an error or some likelihood, and no panic."""
     x = zeros(2000, 500)
-    model = build_case("FVSBN", oracle.fvsbn_config(500)).model
+    model = build_case(FVSBN, FVSBN.config(500)).model
     done = threading.Event()
 
     def change() -> None:

@@ -10,14 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ancestral
-import compressed_file
-import oracle
-from conftest import LARGE, SMALL, Case, build_case
-
-FAMILIES = ["fvsbn", "nade", "pixelcnn", "categorical"]
+from support import compressed_file
+from support.cases import Case, build_case
+from support.families import FEW, FVSBN, LARGE, SMALL, PixelCNN
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=FEW)
 def case(request: pytest.FixtureRequest) -> Case:
     return build_case(*SMALL[request.param])
 
@@ -104,7 +102,7 @@ def test_another_version(version: int, case: Case, blob: bytes) -> None:
 def test_another_revision_of_the_arithmetic(revision: int, case: Case, blob: bytes) -> None:
     """Its probabilities may differ in their last bits, and the rows would be nonsense."""
     other = compressed_file.split(blob)._replace(revision=revision)
-    own = 3 if case.kind == "NADE" else 1
+    own = case.family.revision
     message = f"compressed with revision {revision} of this model's arithmetic; this release has revision {own}"
     refused(case.model, compressed_file.join(other), message)
 
@@ -113,7 +111,7 @@ def test_a_file_that_names_no_revision(case: Case, blob: bytes) -> None:
     """Of version 1: read where the arithmetic is still the first one."""
     old = compressed_file.join(compressed_file.split(blob), version=1)
     assert len(old) == len(blob) - 4
-    if case.kind == "NADE":
+    if case.family.revision > 1:
         refused(case.model, old, "format version 1, which does not name a revision of the model's arithmetic; this")
     else:
         np.testing.assert_array_equal(case.model.decode(old), case.model.decode(blob))
@@ -121,7 +119,7 @@ def test_a_file_that_names_no_revision(case: Case, blob: bytes) -> None:
 
 def test_another_model(case: Case, blob: bytes) -> None:
     """Of the same shape: the hash tells. Of another: the sizes do."""
-    other = build_case(case.kind, case.config, seed=1).model
+    other = build_case(case.family, case.config, seed=1).model
     begins = [model._inner.sha256[:4] for model in (case.model, other)]
     ours, theirs = ("".join(f"{byte:02x}" for byte in begin) for begin in begins)
     refused(other, blob, f"compressed with another model: its SHA-256 begins with {ours}; this model has {theirs}")
@@ -131,7 +129,7 @@ def test_another_model(case: Case, blob: bytes) -> None:
 
 def test_another_event_shape(build: Callable[..., Case]) -> None:
     """As many dimensions in another shape are another model."""
-    wide, high = (build("PixelCNN", oracle.pixelcnn_config(shape)) for shape in [(1, 2, 6), (1, 6, 2)])
+    wide, high = (build(PixelCNN, PixelCNN.config(shape)) for shape in [(1, 2, 6), (1, 6, 2)])
     refused(high.model, wide.model.encode(wide.events(3)), "another model: its SHA-256")
 
 
@@ -203,8 +201,10 @@ def nade() -> Case:
 FORGED = """
 import resource
 import numpy as np
-import ancestral, compressed_file
-from conftest import SMALL, build_case
+import ancestral
+from support import compressed_file
+from support.families import SMALL
+from support.cases import build_case
 
 
 def peak():
@@ -245,7 +245,7 @@ def test_forged_sizes_allocate_nothing(run_python: Callable[..., str]) -> None:
 
 def test_more_rows_than_memory_can_hold(build: Callable[..., Case]) -> None:
     """512 rows a byte: 9 TB of a file of 8 MB. Some systems lend even that, until it is written to."""
-    model = build("FVSBN", oracle.fvsbn_config(2100)).model
+    model = build(FVSBN, FVSBN.config(2100)).model
     blob = compressed_file.join(
         compressed_file.Compressed(bytes(model._inner.sha256), 2**32, 4096, 2100, 2, 1, [b""] * 2**20)
     )

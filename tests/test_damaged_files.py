@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import ancestral
-import oracle
-from conftest import SMALL, Case, build_case
-from model_file import Header, file_of, join, split
+from support.cases import Case, build_case
+from support.families import NADE, SMALL, PixelCNN
+from support.model_file import Header, file_of, join, split
 
 
 @pytest.fixture(scope="module")
 def nade(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, bytes]:
-    case = build_case("NADE", oracle.nade_config(5, 3, [4, 2, 0, 1, 3]))
+    case = build_case(NADE, NADE.config(5, 3, [4, 2, 0, 1, 3]))
     path = tmp_path_factory.mktemp("files") / "nade.safetensors"
     case.model.save(path)
     return case, path.read_bytes()
@@ -228,7 +228,7 @@ def test_config_with_a_key_missing(key: str, nade: tuple[Case, bytes], tmp_path:
     assert key in message
 
 
-PIXELCNN = oracle.pixelcnn_config((1, 3, 4))
+PIXELCNN = PixelCNN.config((1, 3, 4))
 WRONG_PIXELCNN: list[tuple[str, Any]] = [
     *(("event_shape", v) for v in ([], [1], [3, 4], [1, 3, 4, 1], [1, 0, 4], [0, 3, 4], [1, -3, 4])),
     *(("event_shape", v) for v in ([1, 3.0, 4], "1x3x4", None, 12, [5, 3, 4], [2, 3, 4])),
@@ -244,7 +244,7 @@ WRONG_PIXELCNN: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("key", "value"), WRONG_PIXELCNN, ids=str)
 def test_wrong_configs_of_a_pixelcnn(key: str, value: Any, tmp_path: Path) -> None:
-    tensors = oracle.random_tensors("PixelCNN", PIXELCNN, np.random.default_rng(0), 1.0)
+    tensors = PixelCNN.random_tensors(PIXELCNN, np.random.default_rng(0), 1.0)
     if (key, value) == ("event_shape", [2, 3, 4]):
         tensors.pop("input.bias")  # other shapes may fit a two-channel image, but never with a tensor less
     wrong = {**PIXELCNN, key: value}
@@ -260,14 +260,14 @@ def test_values_that_are_not_finite(name: str, value: float, build: Callable[...
     for tensor in case.tensors:
         tensors = {key: array.copy() for key, array in case.tensors.items()}
         tensors[tensor].flat[-1] = value
-        assert tensor in refused(tmp_path, file_of(case.kind, case.config, tensors))
+        assert tensor in refused(tmp_path, case.family.file(case.config, tensors))
         with pytest.raises(ValueError, match=tensor.replace(".", r"\.")):
-            ancestral.Model.from_tensors(case.kind, case.config, tensors)
+            case.family.model(case.config, tensors)
 
 
 def test_an_enormous_image(run_python: Callable[..., str], tmp_path: Path) -> None:
     """Convolutions fit an image of any size: what a few kilobytes ask for must not take the process down."""
-    tensors = oracle.random_tensors("PixelCNN", PIXELCNN, np.random.default_rng(0), 1.0)
+    tensors = PixelCNN.random_tensors(PIXELCNN, np.random.default_rng(0), 1.0)
     path = tmp_path / "model.safetensors"
     for side in (2**20, 2**28, 2**31):
         path.write_bytes(file_of("PixelCNN", {**PIXELCNN, "event_shape": [1, side, side]}, tensors))

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import ancestral
-import oracle
-from argument_table import ARRAYLESS_TENSORS, NUMBERLESS
-from conftest import SMALL, Case
+from support.argument_table import ARRAYLESS_TENSORS, NUMBERLESS
+from support.cases import Case
+from support.families import SMALL
 
 torch = pytest.importorskip("torch")
 from torch.distributions import (  # noqa: E402
@@ -28,17 +28,6 @@ from torch.distributions import (  # noqa: E402
 from torch.distributions.transforms import ReshapeTransform  # noqa: E402
 
 from ancestral.distributions import Autoregressive  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def binary(build: Callable[..., Case]) -> Case:
-    return build("NADE", oracle.nade_config(6, 4))
-
-
-@pytest.fixture(scope="module")
-def image(build: Callable[..., Case]) -> Case:
-    return build("PixelCNN", oracle.pixelcnn_config((2, 3, 4), 5))
-
 
 SHAPES = [(), (1,), (7,), (2, 3), (0,), (2, 0, 3)]
 
@@ -77,9 +66,9 @@ def test_samples_follow_the_model(binary: Case) -> None:
     torch.manual_seed(0)
     d = Autoregressive(binary.model)
     x = torch.stack([d.sample() for _ in range(20_000)]).numpy().astype(np.uint8)
-    events = oracle.enumerate_events(binary.kind, binary.config)
+    events = binary.every_event()
     p = np.exp(binary.log_prob(events))
-    observed = np.bincount(oracle.event_index(binary.kind, binary.config, x), minlength=len(p))
+    observed = binary.counts(x)
     z = (observed - 20_000 * p) / np.sqrt(20_000 * p)
     assert (z**2).sum() < len(p) + 4 * math.sqrt(2 * len(p))
 
@@ -101,7 +90,7 @@ def test_a_default_device_does_not_matter(binary: Case) -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_entropy_and_divergence(name: str, build: Callable[..., Case]) -> None:
     p_case, q_case = build(*SMALL[name], scale=2.0), build(*SMALL[name], scale=1.0, seed=1)
-    events = oracle.enumerate_events(p_case.kind, p_case.config)
+    events = p_case.every_event()
     log_p, log_q = p_case.log_prob(events), q_case.log_prob(events)
     p = np.exp(log_p)
     torch.manual_seed(1)
@@ -206,7 +195,7 @@ def test_divergence_from_other_distributions(binary: Case) -> None:
     torch.manual_seed(0)
     x = d.sample((100_000,))
     estimate = (d.log_prob(x) - bernoulli.log_prob(x)).mean().item()
-    events = oracle.enumerate_events(binary.kind, binary.config)
+    events = binary.every_event()
     log_p = binary.log_prob(events)
     assert estimate == pytest.approx(np.exp(log_p) @ log_p + 6 * math.log(2), abs=0.02)
 

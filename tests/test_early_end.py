@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import oracle
-from conftest import Case
+from support import oracle
+from support.cases import Case
 
 
 def test_log_prob_and_the_last_conditional(small: Case) -> None:
     """After t steps: log p of the first t values, and log p of every class of the last of them."""
     case = small
-    steps, n = oracle.order(case.kind, case.config), 21
+    steps, n = case.order, 21
     x = case.events(n)
     surprise = case.surprise(x).reshape(n, -1)[:, steps]
-    conditionals = oracle.log_conditionals(oracle.logits(case.kind, case.config, case.tensors, x))
+    conditionals = oracle.log_conditionals(case.logits(x))
     for n_steps in range(1, len(steps) + 1):
         later = x.reshape(n, -1).copy()
         later[:, steps[n_steps:]] = 0
@@ -46,7 +46,7 @@ def test_the_rest_of_the_event_does_not_matter(n_steps: int, large: Case) -> Non
     """Nor does the number of threads."""
     x = large.events(200)
     other = x.reshape(200, -1).copy()
-    dims = oracle.order(large.kind, large.config)[n_steps:]
+    dims = large.order[n_steps:]
     other[:, dims] = 1 - (other[:, dims] > 0)
     results = []
     for threads, events in [(1, x), (2, x), (3, other.reshape(x.shape))]:

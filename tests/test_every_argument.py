@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import ancestral
-from argument_table import FUNCTIONS, N_DIMS, Error, folder, nade, x
+from support.argument_table import FUNCTIONS, N_DIMS, Error, folder, nade, x
 
 COVERED_ELSEWHERE = {
     "Model.from_tensors": "test_hostile_files.py",

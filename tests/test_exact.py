@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-import oracle
-from conftest import SMALL, Case
+from support.cases import Case
+from support.families import FEW, FVSBN, SMALL
+from support.oracle import Events, Float
 
 N_SAMPLES = 200_000
 
@@ -19,12 +20,12 @@ N_SAMPLES = 200_000
 @pytest.mark.parametrize("name", SMALL)
 def test_probabilities_sum_to_one(name: str, scale: float, build: Callable[..., Case]) -> None:
     case = build(*SMALL[name], scale=scale)
-    events = oracle.enumerate_events(case.kind, case.config)
+    events = case.every_event()
     assert len(events) <= 2**12
     assert np.exp(case.model.log_prob(events)).sum() == pytest.approx(1.0, abs=1e-6)
 
 
-def goodness_of_fit(observed: npt.NDArray[np.int64], p: oracle.Float) -> float:
+def goodness_of_fit(observed: npt.NDArray[np.int64], p: Float) -> float:
     """The p-value of Pearson's chi-square test, with the rarest cells merged until 5 are expected in each."""
     expected = p / p.sum() * observed.sum()
     by_size = np.argsort(expected)
@@ -50,20 +51,20 @@ def test_goodness_of_fit_can_fail() -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_samples_follow_the_exact_distribution(name: str, seed: int, build: Callable[..., Case]) -> None:
     case = build(*SMALL[name], scale=2.0)
-    events = oracle.enumerate_events(case.kind, case.config)
+    events = case.every_event()
     x = case.model.sample(N_SAMPLES, rng=seed)
-    observed = np.bincount(oracle.event_index(case.kind, case.config, x), minlength=len(events))
+    observed = case.counts(x)
     assert goodness_of_fit(observed, np.exp(case.log_prob(events))) > 1e-4
 
 
-@pytest.mark.parametrize("name", ["fvsbn", "nade-order", "categorical-rgb"])
+@pytest.mark.parametrize("name", FEW)
 def test_samples_follow_a_peaked_distribution(name: str, build: Callable[..., Case]) -> None:
     """Logits up to 50: most events never occur, and those with probability near zero must not."""
     case = build(*SMALL[name], scale=50.0, seed=3)
-    events = oracle.enumerate_events(case.kind, case.config)
+    events = case.every_event()
     p = np.exp(case.log_prob(events))
     x = case.model.sample(N_SAMPLES, rng=5)
-    observed = np.bincount(oracle.event_index(case.kind, case.config, x), minlength=len(events))
+    observed = case.counts(x)
     assert goodness_of_fit(observed, p) > 1e-4
     assert observed[p < 1e-12].sum() == 0
 
@@ -78,11 +79,10 @@ def test_samples_follow_a_peaked_distribution(name: str, build: Callable[..., Ca
     ],
 )
 def test_samples_are_independent(first: dict[str, int], second: dict[str, int], build: Callable[..., Case]) -> None:
-    case = build("FVSBN", oracle.fvsbn_config(5), scale=1.0)
-    p = np.exp(case.log_prob(oracle.enumerate_events(case.kind, case.config)))
+    case = build(FVSBN, FVSBN.config(5), scale=1.0)
+    p = np.exp(case.log_prob(case.every_event()))
     index = [
-        oracle.event_index(case.kind, case.config, case.model.sample(N_SAMPLES, **keywords))
-        for keywords in (first, second)
+        case.family.event_index(case.config, case.model.sample(N_SAMPLES, **keywords)) for keywords in (first, second)
     ]
     # Every second pair only, so that pairs of neighbours do not overlap.
     pairs = (index[0] * len(p) + index[1])[::2]
@@ -92,7 +92,7 @@ def test_samples_are_independent(first: dict[str, int], second: dict[str, int], 
 
 def test_dimensions_are_independent_in_a_wide_model(build: Callable[..., Case]) -> None:
     """Dimensions far apart get uniforms of their own: of a uniform model, no two columns are correlated."""
-    case = build("FVSBN", oracle.fvsbn_config(300), scale=1e-6)
+    case = build(FVSBN, FVSBN.config(300), scale=1e-6)
     x = case.model.sample(20_000, rng=0).astype(np.float64)
     correlation = np.corrcoef(x.T)[np.triu_indices(300, 1)] * np.sqrt(len(x))
     assert np.abs(correlation).max() < 6.5
@@ -104,19 +104,19 @@ def test_dimensions_are_independent_in_a_wide_model(build: Callable[..., Case]) 
 def test_a_conditional_sees_only_earlier_dimensions(name: str, build: Callable[..., Case]) -> None:
     """Changing x_j leaves each conditional i <= j (in the order) as it was, bit for bit, and moves others."""
     case = build(*SMALL[name], seed=1)
-    steps = oracle.order(case.kind, case.config)
-    n_classes = oracle.n_classes(case.kind, case.config)
+    steps = case.order
+    classes = case.classes.ravel()
     x = case.events(20)
-    shift = np.random.default_rng(1).integers(1, n_classes, len(x))
+    shift = np.random.default_rng(1).integers(1, classes, x.reshape(len(x), -1).shape)
 
-    def in_steps(events: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def in_steps(events: Events) -> npt.NDArray[np.float32]:
         p = case.model.conditionals(events)
         return p.reshape(len(events), len(steps), -1)[:, steps]
 
     before = in_steps(x)
     for j, dim in enumerate(steps):
         changed = x.reshape(len(x), -1).copy()
-        changed[:, dim] = (changed[:, dim] + shift) % n_classes
+        changed[:, dim] = (changed[:, dim] + shift[:, dim]) % classes[dim]
         after = in_steps(changed.reshape(x.shape))
         np.testing.assert_array_equal(after[:, : j + 1], before[:, : j + 1])
         if j + 1 < len(steps):
@@ -126,4 +126,4 @@ def test_a_conditional_sees_only_earlier_dimensions(name: str, build: Callable[.
 def test_order_of_steps(small: Case) -> None:
     """`model.order` is the documented one; PixelCNN: row, column, then image channel."""
     assert small.model.order.dtype == np.int64
-    np.testing.assert_array_equal(small.model.order, oracle.order(small.kind, small.config))
+    np.testing.assert_array_equal(small.model.order, small.order)

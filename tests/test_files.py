@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 
 import ancestral
-import oracle
-from conftest import SMALL, Case, build_case
-from model_file import file_of, split
+from support.cases import Case, build_case
+from support.families import NADE, SMALL
+from support.model_file import split
 
 
 @pytest.fixture(scope="module")
 def model() -> ancestral.Model:
-    return build_case("NADE", oracle.nade_config(5, 3, [4, 2, 0, 1, 3])).model
+    return build_case(NADE, NADE.config(5, 3, [4, 2, 0, 1, 3])).model
 
 
 def test_round_trip(small: Case, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     small.model.save(path)
     loaded = ancestral.load(path)
-    assert (loaded.kind, loaded.config, repr(loaded)) == (small.kind, small.config, repr(small.model))
+    assert (loaded.kind, loaded.config, repr(loaded)) == (small.family.kind, small.config, repr(small.model))
     np.testing.assert_array_equal(loaded.order, small.model.order)
     x = small.events(20)
     np.testing.assert_array_equal(loaded.log_prob(x), small.model.log_prob(x))
@@ -45,7 +45,7 @@ def test_a_file_is_plain_safetensors(small: Case, tmp_path: Path) -> None:
     header, data = split(path.read_bytes())
     metadata = header.pop("__metadata__")
     assert set(metadata) == {"format", "version", "kind", "config"}
-    assert metadata["kind"] == small.kind
+    assert metadata["kind"] == small.family.kind
     assert json.loads(metadata["config"]) == small.config
     assert set(header) == set(small.tensors)
     for name, value in small.tensors.items():
@@ -60,7 +60,7 @@ def test_a_file_is_plain_safetensors(small: Case, tmp_path: Path) -> None:
 def test_a_file_written_from_the_description_loads(name: str, build: Callable[..., Case], tmp_path: Path) -> None:
     case = build(*SMALL[name])
     path = tmp_path / "model.safetensors"
-    path.write_bytes(file_of(case.kind, case.config, case.tensors))
+    path.write_bytes(case.file())
     x = case.events(5)
     np.testing.assert_array_equal(ancestral.load(path).log_prob(x), case.model.log_prob(x))
 
@@ -165,11 +165,12 @@ def test_a_full_disk_keeps_the_old_file(run_python: Callable[..., str], tmp_path
         """
         import os, resource, signal
         from pathlib import Path
-        import ancestral, numpy as np, oracle
+        import ancestral, numpy as np
+        from support.families import NADE
 
         def make(n_hidden):
-            config = oracle.nade_config(100, n_hidden)
-            tensors = oracle.random_tensors("NADE", config, np.random.default_rng(0), 1.0)
+            config = NADE.config(100, n_hidden)
+            tensors = NADE.random_tensors(config, np.random.default_rng(0), 1.0)
             return ancestral.Model.from_tensors("NADE", config, tensors)
 
         folder = Path(os.environ["FOLDER"])
@@ -203,7 +204,7 @@ def test_a_saved_file_has_the_usual_permissions(model: ancestral.Model, tmp_path
 
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     """One thread replaces the file over and over; every load meanwhile finds one whole model or the other."""
-    models = [build_case("NADE", oracle.nade_config(64, h)).model for h in (8, 256)]
+    models = [build_case(NADE, NADE.config(64, h)).model for h in (8, 256)]
     path = tmp_path / "model.safetensors"
     models[0].save(path)
     stop = threading.Event()

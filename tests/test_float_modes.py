@@ -8,9 +8,11 @@ import pytest
 
 SCRIPT = """
 import ctypes, ctypes.util, os
-import ancestral, numpy as np, oracle, torch
-import bits, references
-from conftest import Case
+import numpy as np, torch
+import references
+from support import bits
+from support.cases import case_of
+from support.families import LARGE, MEDIUM
 
 libm = ctypes.CDLL(ctypes.util.find_library("m"))
 subnormal, third = np.float32(1e-44), np.float32(1) / np.float32(3)
@@ -36,22 +38,19 @@ SET = {
 }
 
 
-def wide(kind, config, scale):
+def wide(family, config, scale):
     # Hidden units whose odds are subnormal, likelihoods near 1, and weights that are subnormal themselves.
     rng = np.random.default_rng(0)
     tensors = {}
-    for name, like in oracle.random_tensors(kind, config, rng, 1.0).items():
+    for name, like in family.random_tensors(config, rng, 1.0).items():
         values = rng.normal(0, scale, like.shape) * np.where(rng.random(like.shape) < 0.1, 1e-38, 1.0)
         tensors[name] = np.where(like != 0, values, 0).astype(np.float32)
-    return kind, config, tensors
+    return family, config, tensors
 
 
 MADE_OF = {
-    "nade": wide("NADE", oracle.nade_config(300, 64), 3.0),
-    "nade, far": wide("NADE", oracle.nade_config(40, 20), 60.0),
-    "fvsbn": wide("FVSBN", oracle.fvsbn_config(100), 3.0),
-    "pixelcnn": wide("PixelCNN", oracle.pixelcnn_config((1, 5, 6)), 1.0),
-    "categorical": wide("PixelCNN", oracle.pixelcnn_config((3, 2, 2), 5, n_channels=12), 1.0),
+    **{name: wide(*model, 3.0) for name, model in LARGE.items()},
+    **{f"{name}, far": wide(*model, 60.0) for name, model in MEDIUM.items()},
 }
 OPERATIONS = bits.SCORES | bits.DRAWS | bits.WHOLE
 x = {}
@@ -59,8 +58,7 @@ x = {}
 
 def results(name):
     # The model is built in the mode as well: its file and its layout must not depend on it.
-    kind, config, tensors = MADE_OF[name]
-    case = Case(kind, config, tensors, ancestral.Model.from_tensors(kind, config, tensors))
+    case = case_of(*MADE_OF[name])
     out = {"file": (np.frombuffer(case.model._inner.to_bytes(), np.uint8),)}
     for key, operation in OPERATIONS.items():
         for threads in (1, 3):
@@ -69,9 +67,8 @@ def results(name):
 
 
 normal = arithmetic()
-for name, (kind, config, tensors) in MADE_OF.items():
-    shape = (45, *oracle.event_shape(kind, config))
-    x[name] = np.random.default_rng(1).integers(0, oracle.n_classes(kind, config), shape, dtype=np.uint8)
+for name, (family, config, _) in MADE_OF.items():
+    x[name] = family.random_events(config, 45, np.random.default_rng(1))
 expected = {name: results(name) for name in MADE_OF}
 for mode, (enter, leave) in SET.items():
     enter()

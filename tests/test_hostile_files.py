@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 import ancestral
-import oracle
-from conftest import SMALL, Case, build_case
-from model_file import Header, file_of, join, split
+from support.cases import Case, build_case
+from support.families import NADE, SMALL, PixelCNN
+from support.model_file import Header, file_of, join, split
 
 FLOATS = {"W": (5, 3), "c": (3,), "V": (5, 3), "b": (5,)}
-CONFIG = oracle.nade_config(5, 3)
+CONFIG = NADE.config(5, 3)
 
 
 def nade_tensors(dtype: Any = np.float32) -> dict[str, np.ndarray]:
@@ -36,7 +36,10 @@ def refused(tmp_path: Path, content: bytes) -> str:
 # --- every bit -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["fvsbn-1", "nade-1", "pixelcnn-1x1"])
+ONE_BIT = [name for name, (family, config) in SMALL.items() if family.classes(config).tolist() == [2]]
+
+
+@pytest.mark.parametrize("name", ONE_BIT)
 def test_any_bit_of_the_file_changed(name: str, tmp_path: Path) -> None:
     """A FormatError, or a model whose answers are numbers or an OverflowError."""
     case = build_case(*SMALL[name])
@@ -104,8 +107,8 @@ def many_tensors(n: int) -> bytes:
 
 def image(height: int, width: int, **sizes: int) -> bytes:
     """A PixelCNN of a small image's weights, which fit any other."""
-    small = oracle.pixelcnn_config((1, 3, 4), **sizes)
-    tensors = oracle.random_tensors("PixelCNN", small, np.random.default_rng(0), 1.0)
+    small = PixelCNN.config((1, 3, 4), **sizes)
+    tensors = PixelCNN.random_tensors(small, np.random.default_rng(0), 1.0)
     return file_of("PixelCNN", {**small, "event_shape": [1, height, width]}, tensors)
 
 
@@ -278,7 +281,7 @@ def test_weights_at_the_ends_of_float32() -> None:
     for scale in (1e-45, 1e-38, 1e4, 1e18, 1e36):
         case: Case = build_case(*SMALL["nade"], scale=1.0)
         tensors = {name: (value * np.float32(scale)).astype(np.float32) for name, value in case.tensors.items()}
-        model = ancestral.Model.from_tensors(case.kind, case.config, tensors)
+        model = case.family.model(case.config, tensors)
         x, log_prob = model.sample_and_log_prob(50, rng=0)
         assert (log_prob <= 0).all()
         probs = model.conditionals(x)

@@ -10,22 +10,18 @@ import numpy as np
 import pytest
 
 import ancestral
-import long_calls
-import oracle
 from ancestral.operations import handle
-from conftest import SMALL, Case
+from support import long_calls
+from support.cases import Case
+from support.families import FEW, FVSBN, NADE, SMALL, PixelCNN
+from support.oracle import Float
 
 N_SAMPLES = 20_000
 
 
-@pytest.fixture(scope="module")
-def binary(build: Callable[..., Case]) -> Case:
-    return build("NADE", oracle.nade_config(6, 4))
-
-
-def exact(case: Case) -> tuple[oracle.Float, oracle.Float]:
+def exact(case: Case) -> tuple[Float, Float]:
     """p and log p of every event."""
-    log_p = case.log_prob(oracle.enumerate_events(case.kind, case.config))
+    log_p = case.log_prob(case.every_event())
     return np.exp(log_p), log_p
 
 
@@ -65,7 +61,7 @@ def test_kl_divergence_of_a_model_with_itself_is_zero(small: Case) -> None:
 
 def test_kl_divergence_of_two_families(build: Callable[..., Case]) -> None:
     """Only the space of events has to be the same."""
-    p_case, q_case = build("FVSBN", oracle.fvsbn_config(6), scale=1.0), build("NADE", oracle.nade_config(6, 4))
+    p_case, q_case = build(FVSBN, FVSBN.config(6), scale=1.0), build(NADE, NADE.config(6, 4))
     (p, log_p), (_, log_q) = exact(p_case), exact(q_case)
     assert within(ancestral.kl_divergence(p_case.model, q_case.model, N_SAMPLES, rng=0), p @ (log_p - log_q))
 
@@ -95,7 +91,7 @@ def test_a_uniform_model() -> None:
 
 def test_a_certain_model_has_entropy_zero(build: Callable[..., Case]) -> None:
     """Up to e⁻⁸⁷, the least an exponential comes to; and not −0, which prints."""
-    model = build("PixelCNN", oracle.pixelcnn_config((1, 1, 1), 3), scale=1000.0).model
+    model = build(PixelCNN, PixelCNN.config((1, 1, 1), 3), scale=1000.0).model
     x, log_prob = model.sample_and_log_prob(10, rng=0)
     assert (abs(log_prob) < 1e-30).all()
     for estimate in (model.entropy(10, rng=0), model.cross_entropy(x)):
@@ -110,7 +106,7 @@ def test_a_certain_model_has_entropy_zero(build: Callable[..., Case]) -> None:
 REPEATS, EACH = 2000, 500
 
 
-@pytest.mark.parametrize("name", ["fvsbn-order", "nade-order", "pixelcnn-affine", "categorical"])
+@pytest.mark.parametrize("name", FEW)
 def test_intervals_cover(name: str, build: Callable[..., Case]) -> None:
     """95 % intervals of 2,000 repeats hold the truth 95 % of the time, for entropy and divergence."""
     p_case, q_case = build(*SMALL[name], scale=1.5), build(*SMALL[name], scale=1.5, seed=1)
@@ -134,7 +130,7 @@ def test_bits_do_not_depend_on_threads_or_batches(
     threads: int | None, large: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, x = large.model, large.events(300)
-    q = ancestral.Model.from_tensors(large.kind, large.config, {k: v * 0.9 for k, v in large.tensors.items()})
+    q = large.with_tensors({k: v * np.float32(0.9) for k, v in large.tensors.items()}).model
 
     def ask(**keywords: Any) -> tuple[Any, ...]:
         return (
@@ -256,8 +252,8 @@ def test_bits_per_dim_fills_out(binary: Case) -> None:
 def test_kl_divergence_of_models_that_do_not_match(binary: Case, build: Callable[..., Case]) -> None:
     p = binary.model
     with pytest.raises(ValueError, match=r"q has event_shape \(7,\); wanted that of p, \(6,\)"):
-        ancestral.kl_divergence(p, build("NADE", oracle.nade_config(7, 4)).model)
-    two, three = (build("PixelCNN", oracle.pixelcnn_config((1, 2, 2), k)).model for k in (2, 3))
+        ancestral.kl_divergence(p, build(NADE, NADE.config(7, 4)).model)
+    two, three = (build(PixelCNN, PixelCNN.config((1, 2, 2), k)).model for k in (2, 3))
     with pytest.raises(ValueError, match=r"q has n_classes 3; wanted that of p, 2"):
         ancestral.kl_divergence(two, three)
     for wrong in (None, p._inner, "nade.safetensors", np.zeros(3)):

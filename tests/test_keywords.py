@@ -12,22 +12,12 @@ import numpy as np
 import pytest
 
 import ancestral
-import oracle
-from conftest import Case, build_case
+from support.cases import Case, build_case
+from support.families import FVSBN
 
 N_DIMS = 6
 CALLS = ["log_prob", "conditionals", "surprise", "features"]
 DRAWS = ["sample", "sample_and_log_prob"]
-
-
-@pytest.fixture(scope="module")
-def binary(build: Callable[..., Case]) -> Case:
-    return build("NADE", oracle.nade_config(N_DIMS, 4))
-
-
-@pytest.fixture(scope="module")
-def image(build: Callable[..., Case]) -> Case:
-    return build("PixelCNN", oracle.pixelcnn_config((2, 3, 4), 5))
 
 
 def read_only(x: np.ndarray) -> np.ndarray:
@@ -288,7 +278,7 @@ def seeded_calls(case: Case) -> dict[str, Callable[[Any], Any]]:
 
 
 def other_model() -> ancestral.Model:
-    return build_case("FVSBN", oracle.fvsbn_config(N_DIMS)).model
+    return build_case(FVSBN, FVSBN.config(N_DIMS)).model
 
 
 def torch_generator(seed: int) -> Any:

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 
-import long_calls
+from support import long_calls
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
 
 LEAVING = """
 import atexit, ctypes, os, sys, threading, time
-import ancestral, long_calls, numpy as np, oracle
+import ancestral, numpy as np
+from support import long_calls
+from support.families import NADE
 
-config = oracle.nade_config(200, 1000)
-tensors = oracle.random_tensors("NADE", config, np.random.default_rng(0), 3.0)
+config = NADE.config(200, 1000)
+tensors = NADE.random_tensors(config, np.random.default_rng(0), 3.0)
 model = ancestral.Model.from_tensors("NADE", config, tensors)
 returned = []
 progress = (lambda done, total: None) if os.environ["PROGRESS"] else None

@@ -25,46 +25,28 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, precondition, rule
 
 import ancestral
-import oracle
-from conftest import LARGE, Case, build_case
-
-Events = npt.NDArray[np.uint8]
+from support.cases import Case, build_case
+from support.families import FAMILIES, LARGE, Family
+from support.oracle import Config, Events
 
 MAX_EVENTS = 2**12  # of a model whose events are summed over
 LAST = 2**63  # one past the last index of a sample
 
 seeds = st.sampled_from([0, 1, 2**64 - 1])
 starts = st.one_of(st.integers(0, 40), st.sampled_from([2**32 - 3, 2**40, LAST - 100]))
+LARGEST = {"?": 1, "u1": 255, "i1": 127}  # value of a dtype, where events may have larger ones
 threads = st.sampled_from([None, 1, 2, 3, 7])
 counts = st.one_of(st.integers(1, 20), st.sampled_from([0, 33, 70]))
 chances = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 
 @st.composite
-def orders(draw: st.DrawFn, n_dims: int) -> list[int] | None:
-    return draw(st.none() | st.permutations(range(n_dims)))
-
-
-@st.composite
-def configs(draw: st.DrawFn) -> tuple[str, oracle.Config]:
+def configs(draw: st.DrawFn) -> tuple[Family, Config]:
     """A small model of any family."""
-    kind = draw(st.sampled_from(["FVSBN", "NADE", "PixelCNN", "LARGE"]))
-    if kind == "LARGE":
+    family = draw(st.sampled_from([*FAMILIES, None]))
+    if family is None:
         return draw(st.sampled_from(list(LARGE.values())))
-    if kind == "PixelCNN":
-        n_classes = draw(st.sampled_from([2, 2, 3, 5, 256]))
-        n_channels = draw(st.sampled_from([1, 1, 2, 3]))
-        most = max(1, int(np.log(MAX_EVENTS) / np.log(n_classes)) // n_channels)
-        height = draw(st.integers(1, most))
-        shape = (n_channels, height, draw(st.integers(1, most // height)))
-        width = 2 * n_channels * draw(st.integers(1, 4))
-        n_blocks, n_head = draw(st.integers(0, 2)), n_channels * draw(st.integers(1, 6))
-        return kind, oracle.pixelcnn_config(shape, n_classes, width, n_blocks, n_head)
-    n_dims = draw(st.integers(1, 12))
-    order = draw(orders(n_dims))
-    if kind == "FVSBN":
-        return kind, oracle.fvsbn_config(n_dims, order)
-    return kind, oracle.nade_config(n_dims, draw(st.integers(1, 40)), order)
+    return family, family.any_config(draw, MAX_EVENTS)
 
 
 @st.composite
@@ -74,10 +56,10 @@ def layouts(draw: st.DrawFn) -> tuple[str, str]:
     return dtype, draw(st.sampled_from(["as it is", "fortran", "every other", "backwards", "read-only", "list"]))
 
 
-def laid_out(x: Events, n_classes: int, layout: tuple[str, str]) -> Any:
+def laid_out(x: Events, classes: npt.NDArray[np.int64], layout: tuple[str, str]) -> Any:
     """The same events in another dtype and with other strides."""
     dtype, memory = layout
-    array = x.astype(dtype) if n_classes - 1 <= {"?": 1, "i1": 127}.get(dtype, 255) else x.copy()
+    array = x.astype(dtype) if classes.max() - 1 <= LARGEST.get(dtype, 2**16 - 1) else x.copy()
     if memory == "fortran":
         return np.asfortranarray(array)
     if memory == "every other":
@@ -93,18 +75,15 @@ class Machine(RuleBasedStateMachine):
     blobs = Bundle("blobs")
 
     @initialize(config=configs(), scale=st.sampled_from([0.1, 1.0, 3.0, 8.0]), seed=st.integers(0, 99))
-    def build(self, config: tuple[str, oracle.Config], scale: float, seed: int) -> None:
+    def build(self, config: tuple[Family, Config], scale: float, seed: int) -> None:
         self.case: Case = build_case(*config, scale=scale, seed=seed)
         self.model: ancestral.Model = self.case.model
         self.books: dict[Hashable, bytes] = {}
-        d, k = self.model.n_dims, self.model.n_classes
-        self.enumerable = k**d <= MAX_EVENTS
+        self.enumerable = self.case.n_events <= MAX_EVENTS
         # A logit that is small because large terms cancel keeps the rounding of these.
-        terms = np.abs(
-            self.case.tensors[{"FVSBN": "weight", "NADE": "V", "PixelCNN": "head_out.weight"}[self.case.kind]]
-        )
+        terms = np.abs(self.case.tensors[self.case.family.last_layer[0]])
         self.per_dim = 1e-5 + 2**-23 * float(terms.reshape(len(terms), -1).sum(axis=1).max())
-        self.tolerance = self.per_dim * d
+        self.tolerance = self.per_dim * self.model.n_dims
 
     def enter(self, keys: Iterable[Hashable], rows: npt.NDArray[Any]) -> list[int]:
         """Compares each row with the entry under its key, and returns those that are new."""
@@ -145,7 +124,7 @@ class Machine(RuleBasedStateMachine):
             )
             self.enter((("log_prob", row.tobytes()) for row in x), log_prob)
         else:
-            out = np.full((n, *self.model.event_shape), 255, np.uint8) if how == "out" else None
+            out = np.full((n, *self.model.event_shape), 255, self.case.dtype) if how == "out" else None
             x = self.model.sample(n, rng=seed, start=start, temperature=temperature, threads=threads, out=out)
         assert x.shape == (n, *self.model.event_shape)
         # Greedy samples are all the same one, whatever the seed.
@@ -156,7 +135,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(x=events, layout=layouts(), threads=threads, chance=chances)
     def log_prob(self, x: Events, layout: tuple[str, str], threads: int | None, chance: np.random.Generator) -> None:
-        given = laid_out(x, self.model.n_classes, layout)
+        given = laid_out(x, self.case.classes, layout)
         if chance.random() < 0.3:
             cuts = np.sort(chance.integers(0, len(x) + 1, 3))
             batches = [x[:0], *np.split(np.asarray(given), cuts)]
@@ -168,15 +147,16 @@ class Machine(RuleBasedStateMachine):
 
     @rule(x=events, layout=layouts(), threads=threads, what=st.sampled_from(["surprise", "conditionals"]))
     def score(self, x: Events, layout: tuple[str, str], threads: int | None, what: str) -> None:
-        got = getattr(self.model, what)(laid_out(x, self.model.n_classes, layout), threads=threads)
+        got = getattr(self.model, what)(laid_out(x, self.case.classes, layout), threads=threads)
         self.enter(((what, row.tobytes()) for row in x), got)
         np.testing.assert_allclose(got, getattr(self.case, what)(x), rtol=1e-5, atol=self.per_dim)
 
-    @precondition(lambda self: self.case.kind != "FVSBN")
+    @precondition(lambda self: "features" not in self.case.family.lacks)
     @rule(x=events, layout=layouts(), threads=threads, chance=chances)
     def features(self, x: Events, layout: tuple[str, str], threads: int | None, chance: np.random.Generator) -> None:
-        step = None if self.case.kind == "PixelCNN" else int(chance.integers(0, self.model.n_dims + 1))
-        got = self.model.features(laid_out(x, self.model.n_classes, layout), step=step, threads=threads)
+        by_step = "features at a step" not in self.case.family.lacks
+        step = int(chance.integers(0, self.model.n_dims + 1)) if by_step else None
+        got = self.model.features(laid_out(x, self.case.classes, layout), step=step, threads=threads)
         self.enter((("features", step, row.tobytes()) for row in x), got)
         np.testing.assert_allclose(got, self.case.features(x, step), rtol=1e-5, atol=1e-5)
 
@@ -228,7 +208,7 @@ class Machine(RuleBasedStateMachine):
         return flat
 
     def is_prefix(self, seen: npt.NDArray[np.bool_]) -> bool:
-        steps = seen.ravel()[oracle.order(self.case.kind, self.case.config)]
+        steps = seen.ravel()[self.case.order]
         return bool((steps[:-1] >= steps[1:]).all())
 
     @rule(target=events, x=events, n=counts, seed=seeds, start=starts, threads=threads, chance=chances)
@@ -239,7 +219,7 @@ class Machine(RuleBasedStateMachine):
             return x
         n_seen = int(chance.integers(0, self.model.n_dims + 1))
         evidence = np.full(self.model.n_dims, -1)
-        seen = oracle.order(self.case.kind, self.case.config)[:n_seen]
+        seen = self.case.order[:n_seen]
         evidence[seen] = x[0].ravel()[seen]
         drawn = self.model.sample(
             n, evidence=evidence.reshape(self.model.event_shape), rng=seed, start=start, threads=threads
@@ -257,12 +237,12 @@ class Machine(RuleBasedStateMachine):
         n_paths = 2000 if self.enumerable else 20
         low, high = np.sort(x[chance.integers(0, len(x), (2, 3))], axis=0)  # boxes between two events
         free = chance.random(low.shape) < 0.5
-        low, high = np.where(free, 0, low), np.where(free, self.model.n_classes - 1, high)
+        low, high = np.where(free, 0, low), np.where(free, self.case.classes - 1, high)
         got = self.model.prob_range(low, high, n_paths=n_paths, rng=seed, start=start, threads=threads)
         keys = [(n_paths, seed, start + i, low[i].tobytes(), high[i].tobytes()) for i in range(len(low))]
         self.enter((("prob_range", key) for key in keys), np.stack([got.value, got.standard_error], axis=1))
         if self.enumerable:
-            every = oracle.enumerate_events(self.case.kind, self.case.config)
+            every = self.case.every_event()
             p = np.exp(self.case.log_prob(every))
             inside = ((low[:, None] <= every) & (every <= high[:, None])).reshape(len(low), len(every), -1).all(axis=2)
             # Weights are between 0 and 1, so that their mean is off by 0.08 once in 10^11 (Hoeffding).
@@ -279,7 +259,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=blobs, x=events, layout=layouts(), block_len=st.sampled_from([1, 3, 16, 256]), threads=threads)
     def encoded(self, x: Events, layout: tuple[str, str], block_len: int, threads: int | None) -> tuple[bytes, Events]:
-        blob = self.model.encode(laid_out(x, self.model.n_classes, layout), block_len=block_len, threads=threads)
+        blob = self.model.encode(laid_out(x, self.case.classes, layout), block_len=block_len, threads=threads)
         self.enter([("encode", block_len, x.tobytes())], np.frombuffer(blob, np.uint8)[None])
         bits = -self.case.log_prob(x).sum() / np.log(2)
         assert len(blob) <= 1.01 * bits / 8 + 16 * -(-len(x) // block_len) + 100

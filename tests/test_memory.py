@@ -8,23 +8,25 @@ from pathlib import Path
 
 import pytest
 
+from support.families import MEDIUM
+
 pytestmark = pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="memory is read in /proc")
 
 STATUS = """
 import gc, os
-import ancestral, numpy as np, oracle
+import ancestral, numpy as np
+from support.families import MEDIUM, NADE
 
 def status(name):
     lines = open("/proc/self/status").read().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
 
-def make(kind, config):
-    tensors = oracle.random_tensors(kind, config, np.random.default_rng(0), 3.0)
-    return ancestral.Model.from_tensors(kind, config, tensors)
+def make(family, config):
+    return family.model(config, family.random_tensors(config, np.random.default_rng(0), 3.0))
 """
 
 SMALL_CALLS = """
-model = make("NADE", oracle.nade_config(20, 10))
+model = make(NADE, NADE.config(20, 10))
 x, out = model.sample_and_log_prob(3, rng=0)
 generator = np.random.default_rng(0)
 calls = [
@@ -70,13 +72,8 @@ def peak(call):
     return status("VmHWM") - before - size
 
 n = int(os.environ["N"])
-for kind, config in [
-    ("FVSBN", oracle.fvsbn_config(64)),
-    ("NADE", oracle.nade_config(64, 32)),
-    ("PixelCNN", oracle.pixelcnn_config((1, 8, 8), 2, 4, 1, 4)),
-    ("PixelCNN", oracle.pixelcnn_config((1, 4, 4), 5, 4, 1, 4)),
-]:
-    model = make(kind, config)
+for family, config in MEDIUM.values():
+    model = make(family, config)
     x = model.sample(n, rng=0)
     calls = [
         lambda: model.sample(n, rng=0, threads=2),
@@ -85,7 +82,7 @@ for kind, config in [
         lambda: model.conditionals(x, threads=2),
         lambda: model.surprise(x, threads=2),
     ]
-    if kind != "FVSBN":
+    if "features" not in family.lacks:
         calls.append(lambda: model.features(x, threads=2))
     for call in calls:
         print(peak(call))
@@ -96,6 +93,7 @@ import pathlib, warnings
 from collections import deque
 from ancestral import _arguments
 from ancestral.operations import completion, handle, ranges, sampling
+from support.families import MEDIUM
 
 # Blocks as small as they may be: what grows with n stands out.
 _arguments._ROOM = completion._ROOM = ranges._ROOM = 2**18
@@ -118,7 +116,7 @@ def peak(call):
 
 n, d = int(os.environ["N"]), 64
 folder = pathlib.Path(os.environ["FOLDER"])
-model = make("NADE", oracle.nade_config(d, 8))
+model = make(NADE, NADE.config(d, 8))
 x = model.sample(n, rng=0)
 np.save(folder / "bytes.npy", x)
 np.save(folder / "floats.npy", x.astype(np.float32))
@@ -180,7 +178,7 @@ def test_beside_its_output_a_call_takes_a_block_a_thread(n: int, run_python: Cal
     # What is freed goes back to the system at once, or it would hide what the next call takes.
     malloc = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
     beside = [int(line) for line in run_python(STATUS + PEAK, N=str(n), **malloc).splitlines()]
-    assert len(beside) == 23
+    assert len(beside) == sum(5 + ("features" not in family.lacks) for family, _ in MEDIUM.values())
     assert max(beside) < 2 * 2**20, beside
     assert min(beside) > -(2**20), "freed memory was reused: the peaks mean nothing"
 

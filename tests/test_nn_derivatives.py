@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 
 from ancestral.nn import FVSBN, NADE, GatedPixelCNN, PixelCNN  # noqa: E402
 from ancestral.nn.nade import _ChunkedLogits  # noqa: E402
-from torch_modules import events, randomized  # noqa: E402
+from support.torch_modules import events, randomized  # noqa: E402
 
 ORDER = [3, 0, 10, 4, 1, 9, 2, 8, 5, 7, 6]
 BITS = {

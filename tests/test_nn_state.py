@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 import ancestral  # noqa: E402
 from ancestral.nn import FVSBN, NADE, GatedPixelCNN, PixelCNN  # noqa: E402
-from torch_modules import events, in_core, randomized  # noqa: E402
+from support.torch_modules import events, in_core, randomized  # noqa: E402
 
 ORDER = [3, 0, 4, 1, 2]
 VECTORS = {"fvsbn": lambda order=None, **how: FVSBN(5, order, **how), "nade": lambda *a, **how: NADE(5, 4, *a, **how)}

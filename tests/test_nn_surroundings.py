@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from ancestral.nn import FVSBN, NADE, GatedPixelCNN, PixelCNN  # noqa: E402
-from torch_modules import events, in_core, randomized  # noqa: E402
+from support.torch_modules import events, in_core, randomized  # noqa: E402
 
 ORDER = [3, 0, 4, 1, 2, 5]
 MODULES = {

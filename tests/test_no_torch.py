@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import oracle
-from conftest import Case
+from support.cases import Case
+from support.families import NADE
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -73,7 +73,7 @@ sys.meta_path.insert(0, Blocker())
 
 @pytest.fixture
 def saved(build: Callable[..., Case], tmp_path: Path) -> Case:
-    case = build("NADE", oracle.nade_config(12, 5))
+    case = build(NADE, NADE.config(12, 5))
     case.model.save(tmp_path / "model.safetensors")
     return case
 

@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import oracle
-from conftest import SMALL, Case, build_case
+from support.cases import Case, build_case
+from support.families import FAMILIES, FEW, SHAPES, SMALL, Family, PixelCNN
+from support.oracle import Config
 
 LOG_PROB_TOLERANCE = 1e-5  # nats a dimension
-
-SHAPES: dict[str, tuple[str, oracle.Config]] = {
-    **SMALL,
-    "fvsbn-2": ("FVSBN", oracle.fvsbn_config(2)),
-    "fvsbn-784": ("FVSBN", oracle.fvsbn_config(784)),
-    "fvsbn-65": ("FVSBN", oracle.fvsbn_config(65, list(range(64, -1, -1)))),
-    "nade-784": ("NADE", oracle.nade_config(784, 100)),
-    "nade-wide": ("NADE", oracle.nade_config(33, 259, [(7 * i + 3) % 33 for i in range(33)])),
-    "pixelcnn-3x5": ("PixelCNN", oracle.pixelcnn_config((1, 3, 5), n_channels=18, n_head=13)),
-    "pixelcnn-1x7": ("PixelCNN", oracle.pixelcnn_config((1, 1, 7), n_channels=2, n_head=1)),
-    "pixelcnn-5x1": ("PixelCNN", oracle.pixelcnn_config((1, 5, 1), n_channels=4, n_head=3)),
-    "pixelcnn-9x11": ("PixelCNN", oracle.pixelcnn_config((1, 9, 11), n_channels=32, n_blocks=4, n_head=32)),
-    "pixelcnn-rgb-4x5": ("PixelCNN", oracle.pixelcnn_config((3, 4, 5), n_channels=14, n_head=8)),
-    "classes-3": ("PixelCNN", oracle.pixelcnn_config((1, 4, 3), 3)),
-    "classes-5-rgb": ("PixelCNN", oracle.pixelcnn_config((3, 3, 2), 5, n_channels=12)),
-    "classes-256": ("PixelCNN", oracle.pixelcnn_config((1, 3, 3), 256, n_channels=16)),
-    "classes-256-rgb": ("PixelCNN", oracle.pixelcnn_config((3, 2, 3), 256, n_channels=16, n_blocks=1)),
-    "channels-4": ("PixelCNN", oracle.pixelcnn_config((4, 2, 3), 2, n_channels=12, n_head=9)),
-    "affine-classes": ("PixelCNN", oracle.pixelcnn_config((1, 4, 4), 7, input_scale=0.3, input_shift=2.5)),
-}
 
 
 def check_against_oracle(case: Case, n: int, seed: int = 0) -> None:
     x = case.events(n, seed)
-    n_dims = oracle.n_dims(case.kind, case.config)
+    n_dims = case.model.n_dims
 
     log_prob = case.model.log_prob(x)
     assert log_prob.shape == (n,)
@@ -52,7 +32,7 @@ def check_against_oracle(case: Case, n: int, seed: int = 0) -> None:
     np.testing.assert_allclose(conditionals, expected, rtol=0, atol=1e-5)
     assert conditionals.min(initial=0.0) >= 0.0
     assert conditionals.max(initial=0.0) <= 1.0
-    if oracle.n_classes(case.kind, case.config) > 2:
+    if conditionals.ndim > x.ndim:
         np.testing.assert_allclose(conditionals.sum(axis=-1, dtype=np.float64), 1.0, rtol=0, atol=1e-5)
 
 
@@ -68,17 +48,17 @@ def test_every_batch_size(small: Case, n: int) -> None:
 
 
 def test_attributes(small: Case) -> None:
-    model, kind, config = small.model, small.kind, small.config
-    assert model.kind == kind
+    family, config, _, model = small
+    assert model.kind == family.kind
     assert model.config == config
-    assert model.event_shape == oracle.event_shape(kind, config)
-    assert model.n_dims == oracle.n_dims(kind, config)
-    assert model.n_classes == oracle.n_classes(kind, config)
-    assert model.n_params == oracle.n_params(kind, config)
+    assert model.event_shape == family.event_shape(config)
+    assert model.n_dims == family.n_dims(config)
+    assert model.n_classes == family.n_classes(config)
+    assert model.n_params == family.n_params(config)
 
 
 @pytest.mark.parametrize("magnitude", [200.0, 1e4, 1e6])
-@pytest.mark.parametrize("name", ["fvsbn", "nade", "pixelcnn", "categorical"])
+@pytest.mark.parametrize("name", FEW)
 def test_enormous_logits_stay_finite(name: str, magnitude: float, build: Callable[..., Case]) -> None:
     """ln p is taken from the logit and never as ln of a probability that became 0: no -inf, no NaN."""
     case = build(*SMALL[name], scale=magnitude)
@@ -87,7 +67,7 @@ def test_enormous_logits_stay_finite(name: str, magnitude: float, build: Callabl
     assert np.isfinite(case.model.conditionals(x)).all()
 
 
-@pytest.mark.parametrize("name", ["fvsbn", "nade", "pixelcnn", "categorical"])
+@pytest.mark.parametrize("name", FEW)
 def test_activations_beyond_float32(name: str, build: Callable[..., Case]) -> None:
     """Finite weights may still lead to inf or NaN: refused at once or when it happens, never a NaN in a result."""
     case = build(*SMALL[name])
@@ -95,7 +75,7 @@ def test_activations_beyond_float32(name: str, build: Callable[..., Case]) -> No
         key: np.clip(value * np.float64(1e38), -3e38, 3e38).astype(np.float32) for key, value in case.tensors.items()
     }
     try:
-        model = type(case.model).from_tensors(case.kind, case.config, enormous)
+        model = case.family.model(case.config, enormous)
     except ValueError as error:
         assert "float32" in str(error)  # noqa: PT017 - either answer will do
         return
@@ -117,8 +97,8 @@ def test_no_relu_swallows_an_overflow() -> None:
     """inf - inf within a layer is NaN, and max(NaN, 0) may be 0: a finite result, and a wrong one."""
     import ancestral
 
-    config = oracle.pixelcnn_config((1, 1, 1), n_channels=4, n_blocks=1, n_head=1)
-    tensors = oracle.random_tensors("PixelCNN", config, np.random.default_rng(0), 1.0)
+    config = PixelCNN.config((1, 1, 1), n_channels=4, n_blocks=1, n_head=1)
+    tensors = PixelCNN.random_tensors(config, np.random.default_rng(0), 1.0)
     tensors = {key: np.zeros_like(value) for key, value in tensors.items()}
     tensors["input.bias"][:] = 1.0
     tensors["blocks.0.down.weight"][:, :2] = np.float32([3e38, 2e38])[:, None, None, None]  # inf and inf
@@ -131,34 +111,21 @@ def test_no_relu_swallows_an_overflow() -> None:
 
 
 @st.composite
-def models(draw: st.DrawFn) -> tuple[str, oracle.Config]:
-    kind = draw(st.sampled_from(["FVSBN", "NADE", "PixelCNN"]))
-    if kind == "PixelCNN":
-        shape = draw(st.tuples(st.integers(1, 4), st.integers(1, 6), st.integers(1, 6)))
-        return kind, oracle.pixelcnn_config(
-            shape,
-            draw(st.sampled_from([2, 3, 4, 5, 17, 256])),
-            n_channels=2 * draw(st.integers(shape[0], 12)),
-            n_blocks=draw(st.integers(0, 3)),
-            n_head=draw(st.integers(shape[0], 20)),
-        )
-    n_dims = draw(st.integers(1, 40))
-    order = draw(st.none() | st.permutations(range(n_dims)))
-    if kind == "FVSBN":
-        return kind, oracle.fvsbn_config(n_dims, order)
-    return kind, oracle.nade_config(n_dims, draw(st.integers(1, 70)), order)
+def models(draw: st.DrawFn) -> tuple[Family, Config]:
+    family = draw(st.sampled_from(FAMILIES))
+    return family, family.any_config(draw, None)
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(models(), st.floats(1e-3, 50.0), st.integers(0, 40), st.integers(0, 2**32))
-def test_any_shape_matches_the_oracle(model: tuple[str, oracle.Config], scale: float, n: int, seed: int) -> None:
+def test_any_shape_matches_the_oracle(model: tuple[Family, Config], scale: float, n: int, seed: int) -> None:
     check_against_oracle(build_case(*model, scale=scale, seed=seed), n, seed)
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 1000])
 def test_log_prob_of_a_sample_is_log_prob_bit_for_bit(small: Case, n: int) -> None:
     x, log_prob = small.model.sample_and_log_prob(n, rng=3)
-    assert x.dtype == np.uint8
+    assert x.dtype == small.dtype
     assert x.shape == (n, *small.model.event_shape)
     assert log_prob.dtype == np.float64
     np.testing.assert_array_equal(x, small.model.sample(n, rng=3))
@@ -166,7 +133,7 @@ def test_log_prob_of_a_sample_is_log_prob_bit_for_bit(small: Case, n: int) -> No
 
 
 @pytest.mark.parametrize("scale", [50.0, 1e4])
-@pytest.mark.parametrize("name", ["fvsbn-784", "nade-784", "pixelcnn-9x11", "classes-256-rgb"])
+@pytest.mark.parametrize("name", SHAPES.keys() - SMALL.keys())
 def test_log_prob_of_a_sample_of_a_large_model(name: str, scale: float, build: Callable[..., Case]) -> None:
     case = build(*SHAPES[name], scale=scale)
     x, log_prob = case.model.sample_and_log_prob(37, rng=0)
@@ -181,7 +148,7 @@ def test_conditionals_give_log_prob(name: str, build: Callable[..., Case]) -> No
     case = build(*SMALL[name], scale=2.0)
     x = case.events(50)
     p = case.model.conditionals(x).astype(np.float64)
-    if case.model.n_classes == 2:
+    if p.ndim == x.ndim:
         chosen = np.where(x == 1, p, 1.0 - p)
     else:
         chosen = np.take_along_axis(p, x[..., None].astype(np.int64), axis=-1)
@@ -192,49 +159,40 @@ def test_conditionals_give_log_prob(name: str, build: Callable[..., Case]) -> No
 # --- the torch modules -----------------------------------------------------------------------------------
 
 
-def torch_module(kind: str, config: oracle.Config) -> Any:
-    import ancestral
-
-    keywords = dict(config)
-    if kind == "PixelCNN":
-        keywords["event_shape"] = tuple(config["event_shape"])
-    return getattr(ancestral.nn, kind)(**keywords)
-
-
 @pytest.mark.parametrize("scale", [0.1, 50.0])
 @pytest.mark.parametrize("name", SHAPES)
 def test_matches_torch_in_float64(name: str, scale: float) -> None:
     torch = pytest.importorskip("torch")
     import ancestral
 
-    kind, config = SHAPES[name]
-    tensors = oracle.random_tensors(kind, config, np.random.default_rng(2), scale)
-    module = torch_module(kind, config)
+    family, config = SHAPES[name]
+    tensors = family.random_tensors(config, np.random.default_rng(2), scale)
+    module = family.module(config)
     module.load_state_dict(module.state_dict() | {key: torch.from_numpy(value) for key, value in tensors.items()})
     model = ancestral.from_torch(module)
     assert model.config == config
-    x = oracle.random_events(kind, config, 7, np.random.default_rng(0))
+    x = family.random_events(config, 7, np.random.default_rng(0))
     with torch.no_grad():
         expected = module.double().log_prob(torch.from_numpy(x)).numpy()
     assert expected.dtype == np.float64
-    np.testing.assert_allclose(expected, oracle.log_prob(kind, config, tensors, x), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(expected, family.log_prob(config, tensors, x), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(model.log_prob(x), expected, rtol=0, atol=LOG_PROB_TOLERANCE * model.n_dims)
 
 
-@pytest.mark.parametrize("name", ["fvsbn-order", "nade-order", "pixelcnn-rgb", "categorical-rgb"])
+@pytest.mark.parametrize("name", FEW)
 def test_from_torch_ignores_what_the_masks_hide(name: str) -> None:
     """Trained modules carry arbitrary numbers where the mask is zero; neither side may read them."""
     torch = pytest.importorskip("torch")
     import ancestral
 
-    kind, config = SMALL[name]
-    module = torch_module(kind, config)
+    family, config = SMALL[name]
+    module = family.module(config)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
     model = ancestral.from_torch(module)
-    x = oracle.random_events(kind, config, 50, np.random.default_rng(0))
+    x = family.random_events(config, 50, np.random.default_rng(0))
     with torch.no_grad():
         expected = module.double().log_prob(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(model.log_prob(x), expected, rtol=1e-6, atol=LOG_PROB_TOLERANCE * model.n_dims)

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 import ancestral
-import oracle
 from ancestral.operations import _part
-from conftest import build_case
-from interrupted import N, first_row, interrupted, stopping
+from support.cases import build_case
+from support.families import NADE
+from support.interrupted import N, first_row, interrupted, stopping
 
 
 @pytest.fixture(scope="module")
 def model() -> ancestral.Model:
-    return build_case("NADE", oracle.nade_config(11, 4)).model
+    return build_case(NADE, NADE.config(11, 4)).model
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +100,7 @@ def test_another_call(words: str, change: dict[str, Any], model: ancestral.Model
 
 def test_another_model_or_version(model: ancestral.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(model, tmp_path / "x.npy", rng=0)
-    other = build_case("NADE", oracle.nade_config(11, 4), seed=1).model
+    other = build_case(NADE, NADE.config(11, 4), seed=1).model
     with pytest.raises(ValueError, match=r"model was '.*', now '.*'"):
         other.sample_to(tmp_path / "x.npy", N, rng=0)
     monkeypatch.setattr("importlib.metadata.version", lambda name: "99")

@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 
 import ancestral
-import compressed_file
-import long_calls
-import oracle
-from conftest import Case
+from support import compressed_file, long_calls
+from support.cases import Case
+from support.families import FVSBN, NADE, PixelCNN
 
 # --- threads ---------------------------------------------------------------------------------------------
 
@@ -133,7 +132,7 @@ def test_copies(small: Case) -> None:
     draws = small.model.sample(20, rng=0)
     for name, model in copies_of(small.model).items():
         assert type(model) is ancestral.Model, name
-        assert (model.kind, model.config, repr(model)) == (small.kind, small.config, repr(small.model)), name
+        assert (model.kind, model.config, repr(model)) == (small.family.kind, small.config, repr(small.model)), name
         np.testing.assert_array_equal(model.log_prob(x), expected)
         np.testing.assert_array_equal(model.sample(20, rng=0), draws)
 
@@ -153,15 +152,15 @@ def test_a_damaged_pickle_is_refused(small: Case) -> None:
 
 
 def test_repr(build: Callable[..., Case]) -> None:
-    nade = build("NADE", oracle.nade_config(5, 3))
+    nade = build(NADE, NADE.config(5, 3))
     assert repr(nade.model) == "NADE(n_dims=5, n_hidden=3)"
-    ordered = build("FVSBN", oracle.fvsbn_config(3, [2, 0, 1]))
+    ordered = build(FVSBN, FVSBN.config(3, [2, 0, 1]))
     assert repr(ordered.model).startswith("FVSBN(n_dims=3, order=")
-    pixelcnn = repr(build("PixelCNN", oracle.pixelcnn_config((3, 4, 5), 7)).model)
+    pixelcnn = repr(build(PixelCNN, PixelCNN.config((3, 4, 5), 7)).model)
     assert re.match(
         r"PixelCNN\(event_shape=[\[(]3, 4, 5[\])], n_classes=7, n_channels=8, n_blocks=2, n_head=6", pixelcnn
     )
-    wide = build("FVSBN", oracle.fvsbn_config(2000, list(range(1999, -1, -1))))
+    wide = build(FVSBN, FVSBN.config(2000, list(range(1999, -1, -1))))
     assert len(repr(wide.model)) < 200  # an order of thousands is not spelt out
 
 
@@ -169,10 +168,12 @@ def test_repr(build: Callable[..., Case]) -> None:
 
 FORK = """
 import multiprocessing, os, threading
-import ancestral, long_calls, numpy as np, oracle
+import ancestral, numpy as np
+from support import long_calls
+from support.families import NADE
 
-config = oracle.nade_config(200, 200)  # large enough for a call to be spread over threads
-tensors = oracle.random_tensors("NADE", config, np.random.default_rng(0), 3.0)
+config = NADE.config(200, 200)  # large enough for a call to be spread over threads
+tensors = NADE.random_tensors(config, np.random.default_rng(0), 3.0)
 model = ancestral.Model.from_tensors("NADE", config, tensors)
 expected = model.sample(500, rng=0, threads=2)  # the parent's pool of threads is running when it forks
 
@@ -242,10 +243,11 @@ def test_fork(run_python: Callable[..., str]) -> None:
 
 FORK_MEANWHILE = """
 import os, signal, threading
-import ancestral, numpy as np, oracle
+import ancestral, numpy as np
+from support.families import NADE
 
-config = oracle.nade_config(200, 100)
-tensors = oracle.random_tensors("NADE", config, np.random.default_rng(0), 3.0)
+config = NADE.config(200, 100)
+tensors = NADE.random_tensors(config, np.random.default_rng(0), 3.0)
 model = ancestral.Model.from_tensors("NADE", config, tensors)
 rounds, stop = threading.Semaphore(0), threading.Event()
 
@@ -286,7 +288,7 @@ def sample_in_a_child(model: ancestral.Model, start: int) -> np.ndarray:
 
 
 def test_spawned_workers_get_the_model_by_pickle(build: Callable[..., Case]) -> None:
-    model = build("NADE", oracle.nade_config(8, 4)).model
+    model = build(NADE, NADE.config(8, 4)).model
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
         parts = executor.map(sample_in_a_child, [model, model], [0, 5], timeout=300)
@@ -297,10 +299,11 @@ def test_memory_does_not_grow(run_python: Callable[..., str]) -> None:
     """Thousands of models made, used, copied and failed leave the process no larger."""
     script = """
     import pickle, resource
-    import ancestral, numpy as np, oracle
+    import ancestral, numpy as np
+    from support.families import NADE
 
-    config = oracle.nade_config(64, 256)
-    tensors = oracle.random_tensors("NADE", config, np.random.default_rng(0), 3.0)
+    config = NADE.config(64, 256)
+    tensors = NADE.random_tensors(config, np.random.default_rng(0), 3.0)
     x = np.zeros((64, 64), np.uint8)
 
     def once():

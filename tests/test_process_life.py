@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 import ancestral
-import long_calls
-import oracle
-from conftest import Case, build_case
+from support import long_calls
+from support.cases import Case, build_case
+from support.families import NADE
 
 # --- import ----------------------------------------------------------------------------------------------
 
@@ -60,10 +60,12 @@ def test_no_standard_streams(run_python: Callable[..., str], tmp_path: Path) -> 
 
 THREADS = """
 import os
-import ancestral, long_calls, numpy as np, oracle
+import ancestral, numpy as np
+from support import long_calls
+from support.families import NADE
 
-config = oracle.nade_config(200, 1000)
-tensors = oracle.random_tensors("NADE", config, np.random.default_rng(0), 3.0)
+config = NADE.config(200, 1000)
+tensors = NADE.random_tensors(config, np.random.default_rng(0), 3.0)
 model = ancestral.Model.from_tensors("NADE", config, tensors)
 wanted = int(os.environ.get("WANTED", 0))
 seen = heard = 0
@@ -119,10 +121,12 @@ def test_as_many_threads_as_the_process_has_processors(run_python: Callable[...,
 
 HELPERS = """
 import os, sys, threading
-import ancestral, long_calls, numpy as np, oracle
+import ancestral, numpy as np
+from support import long_calls
+from support.families import NADE
 
-config = oracle.nade_config(200, 200)
-tensors = oracle.random_tensors("NADE", config, np.random.default_rng(0), 3.0)
+config = NADE.config(200, 200)
+tensors = NADE.random_tensors(config, np.random.default_rng(0), 3.0)
 model = ancestral.Model.from_tensors("NADE", config, tensors)
 draw = lambda threads: model.sample(200, rng=0, threads=threads)
 
@@ -267,7 +271,7 @@ def test_calls_of_a_pool_end_with_the_main_thread(endless: Case) -> None:
 
 def dropped_during_a_call(case: Case, n: int) -> tuple[np.ndarray, int]:
     """What a call gives whose model is dropped meanwhile, and how many samples were done by then."""
-    models = [ancestral.Model.from_tensors(case.kind, case.config, case.tensors)]
+    models = [case.family.model(case.config, case.tensors)]
     dropped = weakref.ref(models[0])
     begun, go_on = threading.Event(), threading.Event()
     heard: list[int] = []
@@ -292,7 +296,7 @@ def dropped_during_a_call(case: Case, n: int) -> tuple[np.ndarray, int]:
 
 def test_a_model_dropped_during_a_call() -> None:
     """The call keeps what it needs; the model is freed when it ends."""
-    case = build_case("NADE", oracle.nade_config(200, 200))
+    case = build_case(NADE, NADE.config(200, 200))
     for n in long_calls.growing(20_000):
         x, done = dropped_during_a_call(case, n)
         if done < n:
@@ -305,7 +309,7 @@ def test_a_model_dropped_during_a_call() -> None:
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_of_a_data_loader_draw_different_samples(method: str) -> None:
     torch = pytest.importorskip("torch")
-    model = build_case("NADE", oracle.nade_config(64, 8)).model
+    model = build_case(NADE, NADE.config(64, 8)).model
     model.sample(5000, rng=0, threads=2)  # used before the fork
     loader = torch.utils.data.DataLoader(
         Draws(model), batch_size=None, num_workers=2, multiprocessing_context=method, timeout=300

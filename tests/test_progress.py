@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import ancestral
-import compressed_file
-import long_calls
-from conftest import Case, script_environment
+from support import compressed_file, long_calls
+from support.cases import Case
+from support.scripts import environment
 
 
 def encoded(case: Case, n: int) -> bytes:
@@ -146,9 +146,11 @@ def test_progress_of_nothing(digits: Case) -> None:
 
 LONG_CALL = """
 import signal, sys
-import compressed_file, conftest, long_calls, numpy as np
+import numpy as np
+from support import compressed_file, long_calls
+from support.cases import endless_case
 
-n, model = long_calls.ENDLESS, conftest.endless_case().model
+n, model = long_calls.ENDLESS, endless_case().model
 expected = model.sample(4, rng=0)
 blob = compressed_file.repeated(model.encode(expected, block_len=4), n // 4)
 x = np.zeros((n, 1, 28, 28), np.uint8)
@@ -187,7 +189,7 @@ def test_ctrl_c(call: str, threads: int) -> None:
         [sys.executable, "-c", LONG_CALL, call, str(threads)],
         stdout=subprocess.PIPE,
         text=True,
-        env=script_environment(),
+        env=environment(),
     )
     assert process.stdout is not None
     try:

@@ -10,16 +10,17 @@ import numpy.typing as npt
 import pytest
 
 import ancestral
-import oracle
 from ancestral.operations import ranges
-from conftest import SMALL, Case
+from support.cases import Case
+from support.families import FVSBN, SMALL
+from support.oracle import Float
 
 Bool = npt.NDArray[np.bool_]
 
 
-def truth(case: Case, allowed: Bool) -> oracle.Float:
+def truth(case: Case, allowed: Bool) -> Float:
     """The probability of sets (q, *event_shape, n_classes): a sum over all events."""
-    events = oracle.enumerate_events(case.kind, case.config).reshape(-1, case.model.n_dims)
+    events = case.every_event().reshape(-1, case.model.n_dims)
     p = np.exp(case.log_prob(events.reshape(-1, *case.model.event_shape)))
     marks = allowed.reshape(-1, case.model.n_dims, case.model.n_classes)
     return np.array([p[one[np.arange(case.model.n_dims), events].all(axis=1)].sum() for one in marks])
@@ -50,7 +51,7 @@ def random_ranges(case: Case, q: int, seed: int) -> tuple[npt.NDArray[np.int64],
     return low, high
 
 
-def check(got: ancestral.Estimate, expected: oracle.Float) -> None:
+def check(got: ancestral.Estimate, expected: Float) -> None:
     """Within 4 standard errors, and the relative precision of float32."""
     assert (np.abs(got.value - expected) <= 4 * got.standard_error + 1e-5 * expected).all()
 
@@ -137,7 +138,7 @@ def test_intervals_cover_as_often_as_they_say(build: Callable[..., Case]) -> Non
 
 
 def test_below_the_least_float(build: Callable[..., Case]) -> None:
-    case = build("FVSBN", oracle.fvsbn_config(2000), scale=1.0)
+    case = build(FVSBN, FVSBN.config(2000), scale=1.0)
     x = case.model.sample(1, rng=0)[0].astype(int)
     low, high = x.copy(), x.copy()
     low[0], high[0] = 0, 1

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-import bits
 import references
+from support import bits
 
 STORED = json.loads(references.FILE.read_text())
 

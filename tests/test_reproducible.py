@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import ancestral
-import bits
-import oracle
-from conftest import LARGE, SMALL, Case
+from support import bits
+from support.cases import Case
+from support.families import FVSBN, LARGE, SMALL, PixelCNN
 
 THREADS = [1, 2, 3, 8, None]
 # Batches on either side of anything that a block might be aligned to.
@@ -100,11 +100,11 @@ def test_the_matrix_can_fail(build: Callable[..., Case]) -> None:
 @pytest.mark.parametrize("n_classes", [2, 5])
 def test_the_sign_of_a_zero_shows_nowhere(n_classes: int) -> None:
     """Padding may turn -0 into 0 in one layout of PixelCNN and not in another."""
-    config = oracle.pixelcnn_config((1, 4, 5), n_classes, n_channels=12, n_blocks=1, n_head=5)
+    config = PixelCNN.config((1, 4, 5), n_classes, n_channels=12, n_blocks=1, n_head=5)
     rng = np.random.default_rng(0)
     tensors = {
         name: np.where(rng.random(value.shape) < 0.9, np.copysign(0, value), value).astype(np.float32)
-        for name, value in oracle.random_tensors("PixelCNN", config, rng, 1.0).items()
+        for name, value in PixelCNN.random_tensors(config, rng, 1.0).items()
     }
     model = ancestral.Model.from_tensors("PixelCNN", config, tensors)
     x, log_prob = model.sample_and_log_prob(50, rng=0)
@@ -121,7 +121,7 @@ def test_the_sign_of_a_zero_shows_nowhere(n_classes: int) -> None:
 
 def wide(build: Callable[..., Case]) -> Any:
     """So many fair coins that two different draws cannot be equal by chance."""
-    return build("FVSBN", oracle.fvsbn_config(100), scale=0.5).model
+    return build(FVSBN, FVSBN.config(100), scale=0.5).model
 
 
 def test_an_int_gives_the_same_draws_each_time(build: Callable[..., Case]) -> None:

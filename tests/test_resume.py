@@ -18,16 +18,17 @@ import numpy as np
 import pytest
 
 import ancestral
-import crash
-import oracle
 from ancestral.operations import _part
-from conftest import build_case, script_environment
-from interrupted import FORMATS, N, first_row, interrupted, keywords_of
+from support import crash
+from support.cases import build_case
+from support.families import NADE
+from support.interrupted import FORMATS, N, first_row, interrupted, keywords_of
+from support.scripts import environment
 
 
 @pytest.fixture(scope="module")
 def model() -> ancestral.Model:
-    return build_case("NADE", oracle.nade_config(11, 4)).model
+    return build_case(NADE, NADE.config(11, 4)).model
 
 
 @pytest.fixture(autouse=True)
@@ -72,12 +73,13 @@ def test_nothing_stays_of_a_call_that_had_done_nothing(model: ancestral.Model, t
 
 CHILD = """
 import os, sys
-import ancestral, numpy as np, oracle
+import ancestral, numpy as np
+from support.families import NADE
 from ancestral.operations import _part
 
 _part.FLUSH_SECONDS = 0
-config = oracle.nade_config(500, 8)
-tensors = oracle.random_tensors("NADE", config, np.random.default_rng(0), 1.0)
+config = NADE.config(500, 8)
+tensors = NADE.random_tensors(config, np.random.default_rng(0), 1.0)
 model = ancestral.Model.from_tensors("NADE", config, tensors)
 
 def progress(done, total):
@@ -93,7 +95,7 @@ model.sample_to(sys.argv[1], 4000, batch_size=100, rng=0, format=sys.argv[2], pa
 def test_kill_9(format: str, tmp_path: Path) -> None:
     """At random moments, as often as it takes: each time some batches further."""
     keywords = keywords_of(format)
-    model = build_case("NADE", oracle.nade_config(500, 8), scale=1.0).model
+    model = build_case(NADE, NADE.config(500, 8), scale=1.0).model
     expected = model.sample_to(tmp_path / "expected", 4000, rng=0, **keywords).read_bytes()
     path, when = tmp_path / "x", random.Random(format)
     arguments = [str(path), keywords["format"], str(keywords.get("packed", False))]
@@ -105,7 +107,7 @@ def test_kill_9(format: str, tmp_path: Path) -> None:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            env=script_environment(),
+            env=environment(),
         )
         assert process.stdin is not None
         assert process.stdout is not None

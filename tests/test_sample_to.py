@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import oracle
-from conftest import Case
-from interrupted import FORMATS, keywords_of
+from support.cases import Case
+from support.families import NADE
+from support.interrupted import FORMATS, keywords_of
 from test_streams import WRONG_DRAWS
 
 N_DIMS = 11  # not a multiple of eight
@@ -21,12 +21,7 @@ N_DIMS = 11  # not a multiple of eight
 
 @pytest.fixture(scope="module")
 def binary(build: Callable[..., Case]) -> Case:
-    return build("NADE", oracle.nade_config(N_DIMS, 4))
-
-
-@pytest.fixture(scope="module")
-def image(build: Callable[..., Case]) -> Case:
-    return build("PixelCNN", oracle.pixelcnn_config((2, 3, 4), 5))
+    return build(NADE, NADE.config(N_DIMS, 4))
 
 
 def read(path: Path, format: str, case: Case) -> np.ndarray:
@@ -58,7 +53,7 @@ def test_a_file_holds_the_samples(
     keywords = keywords_of(format)
     monkeypatch.setattr("ancestral.operations._sinks._GROUP_BYTES", 300)  # several groups of rows
     for case in (binary, image) if format != "packed" else (binary,):
-        path = tmp_path / f"{case.kind}.x"
+        path = tmp_path / f"{case.family.kind}.x"
         assert case.model.sample_to(path, n, rng=1, start=2, batch_size=7, **keywords) == path
         np.testing.assert_array_equal(read(path, format, case), case.model.sample(n, rng=1, start=2))
         other = case.model.sample_to(tmp_path / "other", n, rng=1, start=2, overwrite=True, **keywords)
@@ -140,10 +135,11 @@ def test_memory_does_not_grow_with_n(format: str, run_python: Callable[..., str]
     script = """
         import os
         from pathlib import Path
-        import ancestral, numpy as np, oracle
+        import ancestral, numpy as np
+        from support.families import FVSBN
 
-        config = oracle.fvsbn_config(784)
-        tensors = oracle.random_tensors("FVSBN", config, np.random.default_rng(0), 1.0)
+        config = FVSBN.config(784)
+        tensors = FVSBN.random_tensors(config, np.random.default_rng(0), 1.0)
         model = ancestral.Model.from_tensors("FVSBN", config, tensors)
         model.sample_to(os.environ["FILE"], int(os.environ["N"]), rng=0, **eval(os.environ["KEYWORDS"]))
         print(*[line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line])

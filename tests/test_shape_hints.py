@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import oracle
 from ancestral._shapes import wrong_shape
-from conftest import Case
+from support.cases import Case
+from support.families import PixelCNN
 
 EVENT = (3, 4, 5)
 MEANT = np.arange(2 * 3 * 4 * 5).reshape(2, *EVENT)
@@ -119,7 +119,7 @@ def test_advice_is_in_the_terms_of_what_came() -> None:
 
 @pytest.fixture(scope="module")
 def image(build: Callable[..., Case]) -> Case:
-    return build("PixelCNN", oracle.pixelcnn_config(EVENT, 5, n_channels=6, n_blocks=1, n_head=6))
+    return build(PixelCNN, PixelCNN.config(EVENT, 5, n_channels=6, n_blocks=1, n_head=6))
 
 
 def error_of(call: Callable[..., Any], *args: Any, **keywords: Any) -> str:

@@ -11,21 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-import oracle
 from ancestral.operations import handle
-from conftest import Case
+from support.cases import Case
+from support.families import NADE
 
 N_DIMS = 11  # not a multiple of eight
 
 
 @pytest.fixture(scope="module")
 def binary(build: Callable[..., Case]) -> Case:
-    return build("NADE", oracle.nade_config(N_DIMS, 4))
-
-
-@pytest.fixture(scope="module")
-def image(build: Callable[..., Case]) -> Case:
-    return build("PixelCNN", oracle.pixelcnn_config((2, 3, 4), 5))
+    return build(NADE, NADE.config(N_DIMS, 4))
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import ancestral
-import oracle
-from conftest import SMALL, Case
+from support import oracle
+from support.cases import Case, case_of
+from support.families import FAMILIES, SMALL, Family, PixelCNN
 
 
 @pytest.mark.parametrize("scale", [0.1, 3.0, 50.0])
@@ -36,26 +37,13 @@ def test_adds_up_to_log_prob(name: str, scale: float, build: Callable[..., Case]
 LOGITS = [-1e4, -100.0, -86.0, -60.0, -17.0, -1.0, -1e-6, 0.0, 1e-6, 1.0, 16.0, 17.0, 60.0, 86.0, 100.0, 1e4]
 
 
-def constant(kind: str, order: list[int] | None = None) -> ancestral.Model:
-    """The logit of step i is LOGITS[i], whatever came before."""
-    config = {
-        "FVSBN": oracle.fvsbn_config(len(LOGITS), order),
-        "NADE": oracle.nade_config(len(LOGITS), 3, order),
-        "PixelCNN": oracle.pixelcnn_config((len(LOGITS), 1, 1), n_channels=2 * len(LOGITS), n_head=len(LOGITS)),
-    }[kind]
-    tensors = oracle.random_tensors(kind, config, np.random.default_rng(0), 0.0)
-    name = {"FVSBN": "bias", "NADE": "b", "PixelCNN": "head_out.bias"}[kind]
-    return ancestral.Model.from_tensors(kind, config, {**tensors, name: np.float32(LOGITS)})
-
-
-@pytest.mark.parametrize("kind", ["FVSBN", "NADE", "PixelCNN"])
-def test_certain_and_impossible_bits(kind: str) -> None:
+@pytest.mark.parametrize("family", FAMILIES, ids=repr)
+def test_certain_and_impossible_bits(family: Family) -> None:
     """No digit is lost where a probability rounds to 0 or to 1; e^-87 is the least surprise of all."""
-    order = None if kind == "PixelCNN" else list(range(len(LOGITS) - 1, -1, -1))
-    model = constant(kind, order)
-    logits = np.float64(np.float32(LOGITS))[model.order]
+    model = case_of(family, *family.independent(LOGITS)).model
+    logits = np.float64(np.float32(LOGITS))
     for x in (0, 1):
-        surprise = model.surprise(np.full((1, *model.event_shape), x)).ravel()
+        surprise = model.surprise(np.full((1, *model.event_shape), x)).ravel()[model.order]
         np.testing.assert_allclose(surprise, np.logaddexp(0, (1 - 2 * x) * logits), rtol=1e-6, atol=2e-38)
         assert (surprise > 0).all()
 
@@ -63,8 +51,8 @@ def test_certain_and_impossible_bits(kind: str) -> None:
 @pytest.mark.parametrize("ahead", [0.0, 1.0, 16.0, 17.0, 60.0, 86.0, 100.0, 1e4])
 @pytest.mark.parametrize("n_classes", [3, 256])
 def test_certain_and_impossible_classes(ahead: float, n_classes: int) -> None:
-    config = oracle.pixelcnn_config((1, 1, 1), n_classes)
-    tensors = oracle.random_tensors("PixelCNN", config, np.random.default_rng(0), 0.0)
+    config = PixelCNN.config((1, 1, 1), n_classes)
+    tensors = PixelCNN.random_tensors(config, np.random.default_rng(0), 0.0)
     logits = np.full(n_classes, -3.0, np.float32)
     logits[1] += ahead
     model = ancestral.Model.from_tensors("PixelCNN", config, {**tensors, "head_out.bias": logits})

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-import oracle
-from conftest import LARGE, SMALL, Case
+from support import oracle
+from support.cases import Case
+from support.families import FEW, LARGE, SMALL, PixelCNN
 from test_exact import goodness_of_fit
 
 N_SAMPLES = 100_000
 
 
 def fit(case: Case, temperature: float, exact: float | None = None) -> float:
-    events = oracle.enumerate_events(case.kind, case.config)
+    events = case.every_event()
     x = case.model.sample(N_SAMPLES, rng=1, temperature=temperature)
-    observed = np.bincount(oracle.event_index(case.kind, case.config, x), minlength=len(events))
-    log_p = oracle.log_prob(case.kind, case.config, case.tensors, events, temperature if exact is None else exact)
+    observed = case.counts(x)
+    log_p = case.log_prob(events, temperature if exact is None else exact)
     return goodness_of_fit(observed, np.exp(log_p))
 
 
@@ -32,7 +33,7 @@ def test_samples_follow_the_tempered_distribution(name: str, temperature: float,
         assert fit(case, temperature, exact=1.0) < 1e-4  # this many samples tell it from the model
 
 
-@pytest.mark.parametrize("name", ["fvsbn", "nade-order", "pixelcnn-rgb", "categorical-rgb"])
+@pytest.mark.parametrize("name", FEW)
 def test_extreme_logits(name: str, build: Callable[..., Case]) -> None:
     """Logits of 100, whose probabilities are 0 and 1 in floats, come back with a temperature as large."""
     assert fit(build(*SMALL[name], scale=100.0), 60.0) > 1e-4
@@ -46,9 +47,9 @@ def test_the_highest_temperature_is_uniform(name: str, build: Callable[..., Case
 
 def greedy(case: Case) -> np.ndarray:
     """The most probable value at each step, by the oracle."""
-    x = np.zeros((1, case.model.n_dims), np.uint8)
-    for step, dim in enumerate(oracle.order(case.kind, case.config)):
-        logits = oracle.logits(case.kind, case.config, case.tensors, x.reshape(1, *case.model.event_shape))
+    x = np.zeros((1, case.model.n_dims), case.dtype)
+    for step, dim in enumerate(case.order):
+        logits = case.logits(x.reshape(1, *case.model.event_shape))
         x[:, dim] = oracle.log_conditionals(logits)[0, step].argmax()
     return x.reshape(case.model.event_shape)
 
@@ -71,7 +72,7 @@ def test_zero_is_greedy_in_a_large_model(name: str, build: Callable[..., Case]) 
 
 @pytest.mark.parametrize("n_classes", [2, 5])
 def test_greedy_takes_the_first_of_equals(n_classes: int, build: Callable[..., Case]) -> None:
-    model = build("PixelCNN", oracle.pixelcnn_config((1, 2, 2), n_classes), scale=0.0).model
+    model = build(PixelCNN, PixelCNN.config((1, 2, 2), n_classes), scale=0.0).model
     assert (model.sample(5, temperature=0) == 0).all()
 
 

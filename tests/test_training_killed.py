@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import script_environment
+from support.scripts import environment
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forks of a process that has imported torch")
@@ -21,12 +21,16 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forks 
 @pytest.mark.parametrize("kind", ["FVSBN", "NADE", "NADE, averaged"])
 def test_kill_9_at_random_moments(kind: str, run_python: Callable[..., str], tmp_path: Path) -> None:
     """Until it ends by itself. The checkpoint is readable after each kill and never goes back."""
-    run_python(f"import killed, pathlib; killed.at_random({kind!r}, pathlib.Path({str(tmp_path)!r}))")
+    run_python(
+        f"from support import killed; import pathlib; killed.at_random({kind!r}, pathlib.Path({str(tmp_path)!r}))"
+    )
 
 
 def test_kill_9_at_every_step_of_writing_a_checkpoint(run_python: Callable[..., str], tmp_path: Path) -> None:
     """What is left of a write, one file at most, is removed by the next run."""
-    printed = run_python(f"import killed, pathlib; killed.at_every_step(pathlib.Path({str(tmp_path)!r}))")
+    printed = run_python(
+        f"from support import killed; import pathlib; killed.at_every_step(pathlib.Path({str(tmp_path)!r}))"
+    )
     steps, left_something = map(int, printed.split())
     assert steps > 20
     assert left_something > 10
@@ -37,7 +41,7 @@ FULL = """
     from pathlib import Path
 
     import torch
-    import killed
+    from support import killed
     from ancestral import _checkpoint
 
     folder = Path(os.environ["FOLDER"])
@@ -89,13 +93,13 @@ MOUNT = 'mount -t tmpfs -o size=256k none "$FOLDER" && exec "$@"'
 @pytest.mark.parametrize("disk", ["limit", "tmpfs"])
 def test_a_full_disk_keeps_the_last_checkpoint(disk: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", textwrap.dedent(FULL), disk]
-    environment = script_environment(FOLDER=str(tmp_path))
+    variables = environment(FOLDER=str(tmp_path))
     if disk == "tmpfs":
         mounted = [*SMALL_DISK, "sh", "-c", MOUNT, "sh"]
-        if not shutil.which("unshare") or subprocess.run([*mounted, "true"], env=environment, check=False).returncode:
+        if not shutil.which("unshare") or subprocess.run([*mounted, "true"], env=variables, check=False).returncode:
             pytest.skip("no tmpfs can be mounted here")
         command = mounted + command
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == 3 * ["File too large" if disk == "limit" else "No space left on device"]
 
@@ -110,7 +114,7 @@ def test_a_checkpoint_may_be_a_link_to_another_disk(run_python: Callable[..., st
         (tmp_path / "run.pt").symlink_to(folder / "target.pt")
         run_python(
             f"""
-            import killed, pathlib
+            from support import killed; import pathlib
             file = pathlib.Path({str(tmp_path)!r}, "run.pt")
             assert killed.train("FVSBN", 2, file) == killed.train("FVSBN", 2) == killed.train("FVSBN", 2, file)
             """

@@ -17,26 +17,27 @@ from scipy import stats
 from tqdm import tqdm
 
 import ancestral
-import battery
-import oracle
+from support import battery
+from support.families import FVSBN, Family, PixelCNN
+from support.oracle import Config
 
 # Neighbours, and seeds that differ in one bit of their upper half.
 SEEDS = [*range(32), *(2**k for k in range(32, 64))]
 
 
-def without_weights(kind: str, config: oracle.Config, **biases: npt.NDArray[np.float32]) -> ancestral.Model:
-    shapes = oracle.random_tensors(kind, config, np.random.default_rng(0), 1.0)
-    return ancestral.Model.from_tensors(kind, config, {k: np.zeros_like(v) for k, v in shapes.items()} | biases)
+def without_weights(family: Family, config: Config) -> ancestral.Model:
+    weights = family.weights(config, np.random.default_rng(0))
+    return family.model(config, {name: np.zeros(value.shape, np.float32) for name, value in weights.items()})
 
 
 def coins() -> ancestral.Model:
     """256 fair bits: the top bit of each uniform."""
-    return without_weights("FVSBN", oracle.fvsbn_config(256))
+    return without_weights(FVSBN, FVSBN.config(256))
 
 
 def bytes_() -> ancestral.Model:
     """256 values of 256 classes: the top byte of each uniform."""
-    return without_weights("PixelCNN", oracle.pixelcnn_config((1, 16, 16), 256, n_channels=2, n_blocks=0, n_head=1))
+    return without_weights(PixelCNN, PixelCNN.config((1, 16, 16), 256, n_channels=2, n_blocks=0, n_head=1))
 
 
 SOURCES: dict[str, Callable[[], ancestral.Model]] = {"bits": coins, "bytes": bytes_}

@@ -8,7 +8,7 @@ is an empty tuple.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 import ancestral
 from ancestral import _core
-from conftest import Case
+from support.cases import Case
 
 Events = npt.NDArray[np.uint8]
 Arrays = tuple[npt.NDArray[Any], ...]
@@ -32,7 +32,9 @@ SCORES: dict[str, Operation] = {
     ),
     "conditionals": lambda case, x, start, threads: case.model.conditionals(x, threads=threads),
     "surprise": lambda case, x, start, threads: case.model.surprise(x, threads=threads),
-    "features": lambda case, x, start, threads: () if case.kind == "FVSBN" else case.model.features(x, threads=threads),
+    "features": lambda case, x, start, threads: (
+        () if "features" in case.family.lacks else case.model.features(x, threads=threads)
+    ),
     "decode": lambda case, x, start, threads: case.model.decode(
         case.model.encode(x, block_len=16, threads=threads), threads=threads
     ),
@@ -77,19 +79,15 @@ def complete(case: Case, x: Events, start: int, threads: int | None, **how: Any)
 
 def gradient(case: Case, x: Events, start: int, threads: int | None) -> Arrays:
     """A step of training in the core: log-probabilities, and the gradients of the weights."""
-    if case.kind not in ("FVSBN", "NADE"):
+    if case.family.core_step is None:
         return ()
-    steps: dict[str, tuple[Any, Any, Sequence[str]]] = {
-        "FVSBN": (_core.fvsbn_score, _core.fvsbn_gradient, ["weight", "bias"]),
-        "NADE": (_core.nade_score, _core.nade_gradient, ["W", "c", "V", "b"]),
-    }
-    score, gradient, names = steps[case.kind]
+    score, gradient, names = case.family.core_step
     weights = [np.ascontiguousarray(case.tensors[name]) for name in names]
     z = np.ascontiguousarray(x[:, case.model.order])
-    log_prob, scored = score(weights, z, threads or 2)
+    log_prob, scored = getattr(_core, score)(weights, z, threads or 2)
     factors = (np.arange(len(z)) % 7 - 2).astype(np.float32)
     gradients = tuple(np.empty_like(weight) for weight in weights)
-    gradient(weights, z, scored, factors, gradients, threads or 2)
+    getattr(_core, gradient)(weights, z, scored, factors, gradients, threads or 2)
     return (log_prob, *gradients)
 
 

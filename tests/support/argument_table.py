@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ancestral
-import oracle
-from conftest import build_case
+from support.cases import build_case
+from support.families import NADE
 
 N_DIMS = 6
 N_HIDDEN = 4
@@ -268,8 +268,8 @@ class Function(NamedTuple):
     wrong: dict[str, list[tuple[Any, Error]]]
 
 
-nade = build_case("NADE", oracle.nade_config(N_DIMS, N_HIDDEN))
-other = build_case("NADE", oracle.nade_config(N_DIMS + 1, N_HIDDEN))
+nade = build_case(NADE, NADE.config(N_DIMS, N_HIDDEN))
+other = build_case(NADE, NADE.config(N_DIMS + 1, N_HIDDEN))
 x = nade.events(2)
 _temporary = tempfile.TemporaryDirectory()  # goes with the process
 folder = Path(_temporary.name)

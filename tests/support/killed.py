@@ -16,10 +16,10 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 import torch
 
-import crash
 from ancestral import _checkpoint, fit
 from ancestral.history import History
 from ancestral.nn import FVSBN, NADE
+from support import crash
 
 MODULES = {"FVSBN": lambda: FVSBN(16), "NADE": lambda: NADE(16, 8), "NADE, averaged": lambda: NADE(16, 8)}
 X = np.random.default_rng(0).integers(0, 2, (1000, 16), dtype=np.uint8)
