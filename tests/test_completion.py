@@ -12,7 +12,7 @@ import pytest
 
 import ancestral
 import oracle
-from ancestral.operations import completion
+from ancestral._estimation import completion
 from conftest import SMALL, Case
 from test_exact import goodness_of_fit
 

@@ -95,11 +95,13 @@ OPERATIONS = """
 import pathlib, warnings
 from collections import deque
 from ancestral import _arguments
-from ancestral.operations import completion, handle, ranges, sampling
+from ancestral import model as models
+from ancestral._estimation import completion, ranges
+from ancestral.operations import sampling
 
 # Blocks as small as they may be: what grows with n stands out.
 _arguments._ROOM = completion._ROOM = ranges._ROOM = 2**18
-handle._BATCH_VALUES = 2**16
+models._BATCH_VALUES = 2**16
 ranges._BLOCK = sampling._AT_ONCE = 2**12
 warnings.simplefilter("ignore", ancestral.LowSampleSizeWarning)
 

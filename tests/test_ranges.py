@@ -11,7 +11,7 @@ import pytest
 
 import ancestral
 import oracle
-from ancestral.operations import ranges
+from ancestral._estimation import ranges
 from conftest import SMALL, Case
 
 Bool = npt.NDArray[np.bool_]

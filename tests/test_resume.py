@@ -20,7 +20,7 @@ import pytest
 import ancestral
 import crash
 import oracle
-from ancestral.operations import _part
+from ancestral._sample_file import part
 from conftest import build_case, script_environment
 from interrupted import FORMATS, N, first_row, interrupted, keywords_of
 
@@ -32,7 +32,7 @@ def model() -> ancestral.Model:
 
 @pytest.fixture(autouse=True)
 def every_batch_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_part, "FLUSH_SECONDS", 0)
+    monkeypatch.setattr(part, "FLUSH_SECONDS", 0)
 
 
 # --- interrupted, and gone on with -----------------------------------------------------------------------
@@ -73,9 +73,9 @@ def test_nothing_stays_of_a_call_that_had_done_nothing(model: ancestral.Model, t
 CHILD = """
 import os, sys
 import ancestral, numpy as np, oracle
-from ancestral.operations import _part
+from ancestral._sample_file import part
 
-_part.FLUSH_SECONDS = 0
+part.FLUSH_SECONDS = 0
 config = oracle.nade_config(500, 8)
 tensors = oracle.random_tensors("NADE", config, np.random.default_rng(0), 1.0)
 model = ancestral.Model.from_tensors("NADE", config, tensors)
@@ -133,7 +133,7 @@ def test_a_crash_at_every_step(
 ) -> None:
     """The process ends before the 1st, 2nd, ... step that changes what others see, and no clean-up runs."""
     keywords = keywords_of(format)
-    monkeypatch.setattr("ancestral.operations._sinks._GROUP_BYTES", 100)
+    monkeypatch.setattr("ancestral._sample_file.formats._GROUP_BYTES", 100)
     expected = model.sample_to(tmp_path / "expected", N, rng=0, **keywords).read_bytes()
     path, folder = tmp_path / "x", tmp_path / "x.part"
 
@@ -206,7 +206,7 @@ def test_rows_are_flushed_before_the_journal_counts_them(
 def test_a_flush_is_not_made_for_every_batch(
     model: ancestral.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_part, "FLUSH_SECONDS", 1000)
+    monkeypatch.setattr(part, "FLUSH_SECONDS", 1000)
     calls: list[int] = []
     monkeypatch.setattr(os, "fsync", calls.append)
     model.sample_to(tmp_path / "x.npy", N, batch_size=1)
@@ -227,9 +227,9 @@ def test_a_full_disk(format: str, model: ancestral.Model, tmp_path: Path, run_py
         import os, resource
         from pathlib import Path
         import ancestral
-        from ancestral.operations import _part
+        from ancestral._sample_file import part
 
-        _part.FLUSH_SECONDS = 0
+        part.FLUSH_SECONDS = 0
         folder = Path(os.environ["FOLDER"])
         model = ancestral.load(folder / "model")
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["LIMIT"]), resource.RLIM_INFINITY))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import oracle
-from ancestral.operations import handle
+from ancestral import model as model_module
 from conftest import Case
 
 N_DIMS = 11  # not a multiple of eight
@@ -31,7 +31,7 @@ def image(build: Callable[..., Case]) -> Case:
 @pytest.fixture
 def few_values_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long calls take a few samples at a time by themselves."""
-    monkeypatch.setattr(handle, "_BATCH_VALUES", 3 * N_DIMS + 1)
+    monkeypatch.setattr(model_module, "_BATCH_VALUES", 3 * N_DIMS + 1)
 
 
 # --- sample_batches --------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_a_mapped_file_is_never_copied_whole(binary: Case, tmp_path: Path, monke
     assert peak(lambda: binary.model.log_prob(mapped, out=out)) < 20_000
     np.save(tmp_path / "wide.npy", mapped.astype(np.int64))
     wide = np.load(tmp_path / "wide.npy", mmap_mode="r")
-    monkeypatch.setattr(handle, "_BATCH_VALUES", 10_000)
+    monkeypatch.setattr(model_module, "_BATCH_VALUES", 10_000)
     assert peak(lambda: binary.model.log_prob(wide, out=out)) < 100_000
 
 

@@ -26,10 +26,13 @@ from ancestral._shapes import wrong_shape
 if TYPE_CHECKING:
     import torch
 
-    from ancestral.model import Model
-
 Rng: TypeAlias = "int | np.random.Generator | torch.Generator | None"
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+LAST_INDEX = 2**63
+"""One past the largest index that a sample can have."""
+LAST_ROW = 2**32
+"""One past the largest index of a row of evidence or of queries, and of a path in its row."""
 
 _ROOM = 2**22
 """Bytes of temporary arrays that a check or a conversion may take, unless one row needs more."""
@@ -158,6 +161,11 @@ def threads(value: int | None) -> int:
             raise ValueError(f"ANCESTRAL_NUM_THREADS is {text!r}; wanted an integer") from None
         return integer("ANCESTRAL_NUM_THREADS", number, 1, _core.MAX_THREADS)
     return 0
+
+
+def batch_size(value: object, n_dims: int) -> int:
+    """The argument of this name: so many samples that NumPy can still count the bytes of a batch."""
+    return integer("batch_size", value, 1, (LAST_INDEX - 1) // n_dims)
 
 
 def flag(name: str, value: object) -> bool:
@@ -291,19 +299,26 @@ def bounds(name: str, value: Any, event_shape: tuple[int, ...]) -> tuple[NDArray
     return array, many
 
 
+def log_probs(name: str, value: object) -> NDArray[np.float64]:
+    """An array of log-probabilities, as float64."""
+    array = as_array(name, value)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} has dtype {array.dtype}; wanted log-probabilities, floats")
+    if array.ndim != 1 or len(array) < 2:
+        raise ValueError(f"{name} has shape {array.shape}; wanted at least 2 log-probabilities, (n,)")
+    values = array.astype(np.float64)
+    if not np.isfinite(values).all():
+        at = int(np.argmin(np.isfinite(values)))
+        raise ValueError(f"{name}[{at}] is {values[at]}; wanted finite log-probabilities")
+    if values.mean() > 0.01:  # a probability is at most 1, but for rounding
+        raise ValueError(f"{name} has mean {values.mean():.6g}; wanted log-probabilities, which are negative")
+    return values
+
+
 def parts(n: int, row_bytes: int, room: int) -> Iterator[slice]:
     """n rows in parts whose temporary arrays fit the room, or of one row."""
     size = max(1, room // row_bytes)
     return (slice(first, min(first + size, n)) for first in range(0, n, size))
-
-
-def model(name: str, value: object) -> Model:
-    """A Model, and not its torch module or its file."""
-    from ancestral.model import Model  # here, since it imports this module
-
-    if not isinstance(value, Model):
-        raise TypeError(f"{name} is a {type(value).__name__}; wanted an ancestral.Model (see load, from_torch)")
-    return value
 
 
 def empty(shape: tuple[int, ...], dtype: type[Scalar], count: str = "n") -> NDArray[Scalar]:

@@ -14,9 +14,8 @@ from torch.distributions import Distribution, constraints, register_kl
 
 from ancestral import _arguments as arguments
 from ancestral._shapes import wrong_shape
-from ancestral.model import Model
-from ancestral.operations.handle import LAST_INDEX
-from ancestral.operations.information import kl_divergence
+from ancestral.divergence import kl_divergence
+from ancestral.model import Model, as_model
 
 
 class Autoregressive(Distribution):
@@ -39,8 +38,8 @@ class Autoregressive(Distribution):
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012  (as torch's own distributions have it)
 
     def __init__(self, model: Model, *, n_samples: int = 10_000, validate_args: bool | None = None) -> None:
-        self.model = arguments.model("model", model)
-        self.n_samples = arguments.integer("n_samples", n_samples, 2, LAST_INDEX)
+        self.model = as_model("model", model)
+        self.n_samples = arguments.integer("n_samples", n_samples, 2, arguments.LAST_INDEX)
         super().__init__(event_shape=torch.Size(model.event_shape), validate_args=validate_args)
 
     @property
@@ -59,7 +58,7 @@ class Autoregressive(Distribution):
         Raises TypeError and ValueError if `sample_shape` is no shape.
         """
         shape = _shape("sample_shape", sample_shape)
-        n = arguments.integer("the number of samples in sample_shape", math.prod(shape), 0, LAST_INDEX)
+        n = arguments.integer("the number of samples in sample_shape", math.prod(shape), 0, arguments.LAST_INDEX)
         x = torch.from_numpy(self.model.sample(n, rng=torch.default_generator))
         dtype = torch.get_default_dtype() if self.model.n_classes == 2 else torch.int64
         return x.to(dtype).reshape(shape + self.event_shape)
@@ -151,4 +150,4 @@ def _shape(name: str, value: Any) -> torch.Size:
         sizes = list(value)
     except Exception:  # whatever an object's own methods raise
         raise TypeError(f"{name} is {arguments.brief(value)}; wanted a torch.Size or a tuple of integers") from None
-    return torch.Size([arguments.integer(name, size, 0, LAST_INDEX - 1) for size in sizes])
+    return torch.Size([arguments.integer(name, size, 0, arguments.LAST_INDEX - 1) for size in sizes])

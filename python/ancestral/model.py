@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ancestral import _arguments as arguments
 from ancestral import _core
-from ancestral._files import replacing
-from ancestral.operations.anomaly import Anomaly
-from ancestral.operations.completion import Completing
-from ancestral.operations.compression import Compression
-from ancestral.operations.decoding import Decoding
-from ancestral.operations.features import Features
-from ancestral.operations.information import Information
-from ancestral.operations.ranges import Ranges
-from ancestral.operations.sampling import Sampling
-from ancestral.operations.scoring import Scoring
-from ancestral.operations.streams import Streams
+from ancestral.operations import files, inference, sampling, scoring
 
+_BATCH_VALUES = 2**22
+_BATCH_SAMPLES = 2**16
 _LONGEST_HEADER = 100_000_000
 """Bytes that safetensors allows."""
 
 
-class Model(Information, Anomaly, Compression, Decoding, Features, Completing, Ranges, Streams, Sampling, Scoring):
+class Model:
     """A trained autoregressive model p(x) = ∏ p(x_i | x_<i).
 
     Made by `ancestral.from_torch` and `ancestral.load`. A model never changes, and may be used from many threads at
@@ -47,7 +41,34 @@ class Model(Information, Anomaly, Compression, Decoding, Features, Completing, R
     Ctrl-C stops any call; `out` is then partly filled.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__", "_inner")
+    if TYPE_CHECKING:  # not in help
+        _inner: _core.Model
+
+    # Of given data.
+    log_prob = scoring.log_prob
+    log_prob_batches = scoring.log_prob_batches
+    bits_per_dim = scoring.bits_per_dim
+    cross_entropy = scoring.cross_entropy
+    conditionals = scoring.conditionals
+    surprise = scoring.surprise
+    features = scoring.features
+    # Draws.
+    sample = sampling.sample
+    sample_and_log_prob = sampling.sample_and_log_prob
+    sample_batches = sampling.sample_batches
+    # Of the distribution, or of a part of an event.
+    entropy = inference.entropy
+    typicality = inference.typicality
+    complete = inference.complete
+    prob_range = inference.prob_range
+    log_prob_range = inference.log_prob_range
+    beam_search = inference.beam_search
+    # Files and bytes.
+    save = files.save
+    sample_to = files.sample_to
+    encode = files.encode
+    decode = files.decode
 
     def __init__(self) -> None:
         raise TypeError("a Model is made by ancestral.load, ancestral.from_torch or Model.from_tensors")
@@ -82,13 +103,53 @@ class Model(Information, Anomaly, Compression, Decoding, Features, Completing, R
         kind = arguments.text("kind", kind)
         return cls._of(_core.Model.from_tensors(kind, arguments.json_text("config", config), arrays))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the model to a safetensors file, whole or not at all. Equal models give equal files.
+    @property
+    def _batch_size(self) -> int:
+        """Samples that a long call takes at a time, where memory is to stay small: enough to be worth a call."""
+        return max(1, min(_BATCH_VALUES // self.n_dims, _BATCH_SAMPLES))
 
-        Raises OSError as `open` does, TypeError and ValueError for what is no path.
-        """
-        with replacing(arguments.path("path", path)) as file:
-            file.write(self._inner.to_bytes())
+    @property
+    def kind(self) -> str:
+        """The family: "FVSBN", "NADE" or "PixelCNN"."""
+        return self._inner.kind
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The family's settings."""
+        config: dict[str, Any] = json.loads(self._inner.config)
+        return config
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self._inner.event_shape)
+
+    @property
+    def n_dims(self) -> int:
+        """Dimensions of one sample."""
+        return int(np.prod(self._inner.event_shape))
+
+    @property
+    def n_classes(self) -> int:
+        """Values that a dimension can take: 0 to n_classes − 1."""
+        return self._inner.n_classes
+
+    @property
+    def n_params(self) -> int:
+        """Parameters that have an effect: masked weights are not counted."""
+        return self._inner.n_params
+
+    @property
+    def order(self) -> NDArray[np.int64]:
+        """The flat dimension of an event that is visited at each step, (n_dims,)."""
+        order = self._inner.order
+        return np.arange(self.n_dims) if order is None else np.array(order, np.int64)
+
+    def _is_prefix(self, observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether the dimensions marked in each row (n, n_dims) are the first ones in the model's order."""
+        steps = observed[:, self.order]
+        prefix: NDArray[np.bool_] = np.all(steps[:, :-1] >= steps[:, 1:], axis=1)
+        return prefix
 
     def __repr__(self) -> str:
         settings = [f"{key}={_brief(value)}" for key, value in self.config.items() if value is not None]
@@ -104,8 +165,21 @@ class Model(Information, Anomaly, Compression, Decoding, Features, Completing, R
         return self
 
 
+for _name, _value in vars(Model).items():
+    if isinstance(_value, FunctionType):  # so that help, errors and pickles say Model, whatever file it is written in
+        _value.__module__, _value.__qualname__ = __name__, f"Model.{_name}"
+        _value.__annotations__.pop("self", None)
+
+
 def _brief(value: object) -> str:
     return repr(value) if not isinstance(value, list) else repr(tuple(value)) if len(value) <= 3 else "(…)"
+
+
+def as_model(name: str, value: object) -> Model:
+    """The argument of this name, if it is a Model, and not its torch module or its file; else a TypeError."""
+    if not isinstance(value, Model):
+        raise TypeError(f"{name} is a {type(value).__name__}; wanted an ancestral.Model (see load, from_torch)")
+    return value
 
 
 def _from_bytes(data: bytes) -> Model:
