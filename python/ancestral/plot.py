@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ancestral._axes import new_axes
+from ancestral.history import History, curves
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from ancestral.history import History
 
 
 def image_grid(
@@ -79,7 +80,7 @@ def image_grid(
     top = vmax if vmax is not None else (pixels.max() or 1.0)
 
     if ax is None:
-        ax = _new_axes(figsize=(sheet.shape[1] / 40 + 0.3, sheet.shape[0] / 40 + (0.6 if title else 0.3)))
+        ax = new_axes(figsize=(sheet.shape[1] / 40 + 0.3, sheet.shape[0] / 40 + (0.6 if title else 0.3)))
     if channels == 1:
         ax.imshow(sheet[:, :, 0], cmap=cmap, vmin=0, vmax=top, interpolation="nearest")
     else:
@@ -109,29 +110,7 @@ def history(history: History, ax: Axes | None = None) -> Axes:
     ImportError
         If matplotlib is missing.
     """
-    if ax is None:
-        ax = _new_axes(figsize=(5.0, 3.4))
-    from matplotlib.ticker import MaxNLocator
-
-    ax.plot(history.epochs, history.train_nll, color="#9aa5b1", label="train")
-    if len(history.valid_nll):
-        ax.plot(history.epochs, history.valid_nll, color="#1f5fa8", label="validation")
-        if history.best_epoch in history.epochs:
-            best = history.valid_nll[list(history.epochs).index(history.best_epoch)]
-            ax.plot(
-                [history.best_epoch],
-                [best],
-                "o",
-                color="#1f5fa8",
-                label=f"kept: epoch {history.best_epoch}, {best:.2f}",
-            )
-    ax.set_xlabel("epoch")
-    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
-    ax.set_ylabel("NLL (nats per example)")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", alpha=0.25)
-    ax.legend(frameon=False)
-    return ax
+    return curves(history, ax)
 
 
 def log_prob_histogram(log_probs: Mapping[str, ArrayLike], *, n_bins: int = 50, ax: Axes | None = None) -> Axes:
@@ -170,7 +149,7 @@ def log_prob_histogram(log_probs: Mapping[str, ArrayLike], *, n_bins: int = 50, 
         raise ValueError(f"n_bins: expected at least 1, got {n_bins}")
     edges = np.histogram_bin_edges(np.concatenate(list(sets.values())), n_bins)
     if ax is None:
-        ax = _new_axes(figsize=(5.0, 3.4))
+        ax = new_axes(figsize=(5.0, 3.4))
     for name, values in sets.items():
         ax.hist(values, edges.tolist(), density=True, histtype="stepfilled", alpha=0.5, label=str(name))
     ax.set_xlabel("log p(x) (nats)")
@@ -178,12 +157,3 @@ def log_prob_histogram(log_probs: Mapping[str, ArrayLike], *, n_bins: int = 50, 
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     return ax
-
-
-def _new_axes(figsize: tuple[float, float]) -> Axes:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("ancestral.plot draws with matplotlib: pip install 'ancestral[plot]'") from error
-    axes: Any = Figure(figsize=figsize, layout="constrained").subplots()
-    return axes  # type: ignore[no-any-return]
