@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import oracle
-from ancestral._shapes import wrong_shape
+from ancestral._arguments.shapes import wrong_shape
 from conftest import Case
 
 EVENT = (3, 4, 5)

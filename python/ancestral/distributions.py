@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints, register_kl
 
 from ancestral import _arguments as arguments
-from ancestral._shapes import wrong_shape
 from ancestral.divergence import kl_divergence
 from ancestral.model import Model, as_model
 
@@ -76,7 +75,7 @@ class Autoregressive(Distribution):
         n_sample_axes = array.ndim - len(event_shape)
         if n_sample_axes < 0 or array.shape[n_sample_axes:] != event_shape:
             wanted = f"(*sample_shape, {', '.join(map(str, event_shape))})"
-            raise wrong_shape("value", value, array.shape, event_shape, wanted, one=True, many=True)
+            raise arguments.wrong_shape("value", value, array.shape, event_shape, wanted, one=True, many=True)
         arguments.check_support("value", array, self.model.n_classes)
         shape = array.shape[:n_sample_axes]
         log_prob = self.model.log_prob(array.reshape(math.prod(shape), *event_shape))

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ancestral._arrays import as_array
-from ancestral._shapes import wrong_shape
+from ancestral._arguments.arrays import as_array
+from ancestral._arguments.shapes import wrong_shape
 from ancestral.nn._transforms import values_of
 
 _INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
