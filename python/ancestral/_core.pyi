@@ -1,7 +1,7 @@
 """Types of the Rust core; checked against it by stubtest."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ BLOCK_LEN: int
 MAX_BLOCK_LEN: int
 MAX_THREADS: int
 
+_Values: TypeAlias = NDArray[np.unsignedinteger[Any]]  # uint8, or uint16 for more than 256 classes
+
 class FormatError(ValueError): ...
 
 @final
@@ -41,7 +43,7 @@ class Model:
     @property
     def event_shape(self) -> list[int]: ...
     @property
-    def n_classes(self) -> int: ...
+    def n_classes(self) -> int | list[int]: ...
     @property
     def n_params(self) -> int: ...
     @property
@@ -52,7 +54,7 @@ class Model:
     def feature_shape(self) -> list[int] | None: ...
     def score(
         self,
-        x: NDArray[np.uint8],
+        x: _Values,
         threads: int,
         progress: Callable[[int], Any] | None,
         *,
@@ -65,7 +67,7 @@ class Model:
     ) -> None: ...
     def draw(
         self,
-        x: NDArray[np.uint8],
+        x: _Values,
         seed: int,
         start: int,
         threads: int,
@@ -76,8 +78,8 @@ class Model:
     ) -> None: ...
     def restrict(
         self,
-        low: NDArray[np.uint8],
-        high: NDArray[np.uint8] | None,
+        low: _Values,
+        high: _Values | None,
         log_weight: NDArray[np.float64],
         seed: int,
         first: NDArray[np.uint64],
@@ -85,15 +87,13 @@ class Model:
         threads: int,
         progress: Callable[[int], Any] | None,
         *,
-        x: NDArray[np.uint8] | None = None,
+        x: _Values | None = None,
         log_prob: NDArray[np.float64] | None = None,
     ) -> None: ...
-    def encode(
-        self, x: NDArray[np.uint8], block_len: int, threads: int, progress: Callable[[int], Any] | None
-    ) -> bytes: ...
+    def encode(self, x: _Values, block_len: int, threads: int, progress: Callable[[int], Any] | None) -> bytes: ...
     def encoded(self, blob: bytes) -> tuple[int, int]: ...
     def decode(
-        self, blob: bytes, first: int, x: NDArray[np.uint8], threads: int, progress: Callable[[int], Any] | None
+        self, blob: bytes, first: int, x: _Values, threads: int, progress: Callable[[int], Any] | None
     ) -> None: ...
 
 @final

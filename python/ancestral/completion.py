@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ancestral._space import Values
 from ancestral.estimate import Estimate
 
 
@@ -17,7 +18,7 @@ class LowSampleSizeWarning(UserWarning):
 class Completion(NamedTuple):
     """Completions of n partly observed events, k of each. For a single event given as such, the axis n is missing."""
 
-    x: NDArray[np.uint8]
+    x: Values
     """(n, k, *event_shape): the observed values as they were, the others drawn."""
     log_weights: NDArray[np.float64]
     """(n, k), in nats, not normalised: a mean over the k samples is to be taken with weights in proportion to their

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ancestral import _arguments as arguments
 from ancestral import _core
+from ancestral._space import Space
 from ancestral.operations import files, inference, sampling, scoring
 
 _BATCH_VALUES = 2**22
@@ -41,9 +42,10 @@ class Model:
     Ctrl-C stops any call; `out` is then partly filled.
     """
 
-    __slots__ = ("__weakref__", "_inner")
+    __slots__ = ("__weakref__", "_inner", "_space")
     if TYPE_CHECKING:  # not in help
         _inner: _core.Model
+        _space: Space
 
     # Of given data.
     log_prob = scoring.log_prob
@@ -76,7 +78,7 @@ class Model:
     @classmethod
     def _of(cls, inner: _core.Model) -> Model:
         model = cls.__new__(cls)
-        model._inner = inner
+        model._inner, model._space = inner, Space(inner.event_shape, inner.n_classes)
         return model
 
     @classmethod
@@ -122,17 +124,24 @@ class Model:
     @property
     def event_shape(self) -> tuple[int, ...]:
         """Shape of one sample."""
-        return tuple(self._inner.event_shape)
+        return self._space.event_shape
 
     @property
     def n_dims(self) -> int:
         """Dimensions of one sample."""
-        return int(np.prod(self._inner.event_shape))
+        return self._space.n_dims
 
     @property
-    def n_classes(self) -> int:
-        """Values that a dimension can take: 0 to n_classes − 1."""
-        return self._inner.n_classes
+    def n_classes(self) -> int | tuple[int, ...]:
+        """Values that a dimension can take: 0 to n_classes − 1. Where dimensions differ, a number for each, in the
+        event's flat order."""
+        return self._space.n_classes
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
+        """The type of samples: the smallest unsigned one that holds the classes, uint8 up to 256 and uint16 beyond.
+        Data may be of any dtype."""
+        return self._space.dtype
 
     @property
     def n_params(self) -> int:

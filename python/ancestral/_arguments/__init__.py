@@ -6,10 +6,9 @@ ValueError for its value.
 
 from ancestral._arguments.arrays import as_array, is_tensor
 from ancestral._arguments.data import (
-    all_uint8,
-    as_uint8,
+    all_values,
+    as_values,
     bounds,
-    check_support,
     events,
     evidence,
     log_probs,
@@ -28,13 +27,12 @@ __all__ = [
     "LAST_ROW",
     "Rng",
     "Scalar",
-    "all_uint8",
+    "all_values",
     "as_array",
-    "as_uint8",
+    "as_values",
     "batch_size",
     "bounds",
     "brief",
-    "check_support",
     "empty",
     "events",
     "evidence",

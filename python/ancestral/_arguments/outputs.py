@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-def empty(shape: tuple[int, ...], dtype: type[Scalar], count: str = "n") -> NDArray[Scalar]:
+def empty(shape: tuple[int, ...], dtype: type[Scalar] | np.dtype[Scalar], count: str = "n") -> NDArray[Scalar]:
     """A new array; if there is no room, an error that names `count`, the argument that set its length."""
     try:
         return np.empty(shape, dtype)
@@ -20,7 +20,11 @@ def empty(shape: tuple[int, ...], dtype: type[Scalar], count: str = "n") -> NDAr
 
 
 def output(
-    name: str, out: object, shape: tuple[int, ...], dtype: type[Scalar], avoid: NDArray[Any] | None = None
+    name: str,
+    out: object,
+    shape: tuple[int, ...],
+    dtype: type[Scalar] | np.dtype[Scalar],
+    avoid: NDArray[Any] | None = None,
 ) -> NDArray[Scalar]:
     """The array to fill: `out` if it is one of this shape and dtype, writable and C-contiguous; a new one for None.
 

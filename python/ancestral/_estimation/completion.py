@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ancestral import _arguments as arguments
 from ancestral._estimation.weights import Weights, systematic
 from ancestral._progress import reporting
+from ancestral._space import Values
 from ancestral._walks.paths import Keywords, Paths
 from ancestral.completion import Completion, LowSampleSizeWarning
 from ancestral.estimate import Estimate, only
@@ -33,18 +34,19 @@ def complete(
     exact = np.empty(n, np.bool_)
     for part in arguments.parts(n, 4 * n_dims, _ROOM):
         exact[part] = model._is_prefix(known[part].reshape(-1, n_dims))
-    samples = arguments.empty((n, k, *model.event_shape), np.uint8)
+    samples = arguments.empty((n, k, *model.event_shape), model.dtype)
     log_weights = arguments.empty((n, k), np.float64)
     size, log, error, n_used = np.empty(n), np.empty(n), np.empty(n), np.empty(n, np.int64)
 
+    highest = np.asarray(model._space.highest, model.dtype).reshape(-1)
     with reporting(keywords.progress, n * k + int((~exact).sum()) * n_proposals, "complete") as report:
         paths = Paths(model, keywords, report)
         # Temporary: the sets of each walk, and the weights of each path.
-        row_bytes = 2 * n_dims * (k + 1 if n_proposals else 1) + 10 * n_dims + 32 * max(k, n_proposals)
+        row_bytes = (2 * (k + 1 if n_proposals else 1) + 10) * n_dims * model.dtype.itemsize + 32 * max(k, n_proposals)
         for part in arguments.parts(n, row_bytes, _ROOM):
             observed_here = known[part].reshape(-1, n_dims)
-            here = np.where(observed_here, values[part].reshape(-1, n_dims), 0).astype(np.uint8)
-            sets = here, np.where(observed_here, here, np.uint8(model.n_classes - 1))
+            here = np.where(observed_here, values[part].reshape(-1, n_dims), 0).astype(model.dtype)
+            sets = here, np.where(observed_here, here, highest)
             draws = _Draws(sets, part.start, samples[part], log_weights[part])
             weights = Weights(len(here))
             if n_proposals:
@@ -68,9 +70,9 @@ def complete(
 class _Draws(NamedTuple):
     """Some rows of a call: what goes into the core, and where the results go."""
 
-    sets: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+    sets: tuple[Values, Values]
     first: int
-    x: NDArray[np.uint8]
+    x: Values
     log_weights: NDArray[np.float64]
 
 

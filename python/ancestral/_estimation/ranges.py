@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ancestral import _arguments as arguments
 from ancestral._estimation.weights import Weights
 from ancestral._progress import reporting
+from ancestral._space import Space, Values
 from ancestral._walks.paths import Keywords, Paths
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ class _Queries(NamedTuple):
     """Some of them: their sets as the core takes them, and what follows from these."""
 
     first: int
-    low: NDArray[np.uint8]
+    low: Values
     """(q, n_dims); or, without `high`, marks (q, n_dims, n_classes)."""
-    high: NDArray[np.uint8] | None
+    high: Values | None
     empty: NDArray[np.bool_]
     """(q,): whether a set is empty."""
     n_steps: NDArray[np.int64]
@@ -54,7 +55,7 @@ class _Queries(NamedTuple):
     n_free: NDArray[np.int64]
     """(q,): the first step with more than one value, or n_dims."""
 
-    def sets(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    def sets(self, rows: NDArray[np.int64]) -> tuple[Values, Values | None]:
         return self.low[rows], None if self.high is None else self.high[rows]
 
 
@@ -66,13 +67,15 @@ def given(model: Model, low: Any, high: Any, allowed: Any) -> Given:
         marks = arguments.as_array("allowed", allowed)
         if marks.dtype != np.bool_:
             raise TypeError(f"allowed has dtype {marks.dtype}; wanted booleans")
-        marks, batched = arguments.stacked("allowed", allowed, marks, (*model.event_shape, model.n_classes))
+        marks, batched = arguments.stacked("allowed", allowed, marks, (*model.event_shape, model._space.most_classes))
         return Given(marks, None, batched)
     if low is None and high is None:
         raise ValueError("low, high and allowed are all None; wanted at least one bound")
     shape = model.event_shape
-    lowest, many_low = arguments.bounds("low", np.zeros(shape) if low is None else low, shape)
-    highest, many_high = arguments.bounds("high", np.full(shape, 256) if high is None else high, shape)
+    low = np.zeros(shape) if low is None else low
+    high = np.broadcast_to(model._space.highest, shape) if high is None else high
+    lowest, many_low = arguments.bounds("low", low, shape)
+    highest, many_high = arguments.bounds("high", high, shape)
     if many_low and many_high and len(lowest) != len(highest):
         raise ValueError(f"high has {len(highest)} rows, and low has {len(lowest)}; wanted one, or one a query")
     lowest, highest = np.broadcast_arrays(lowest, highest)
@@ -101,7 +104,7 @@ def estimated(
     log, error, n = np.empty(q), np.empty(q), np.empty(q, np.int64)
     with reporting(keywords.progress, q * budget.most, "prob_range") as report:
         paths = Paths(model, keywords, report)
-        row_bytes = (4 if given.high is None else 24) * math.prod(given.low.shape[1:])  # of `_queries`
+        row_bytes = (4 if given.high is None else 32) * math.prod(given.low.shape[1:])  # of `_queries`
         for part in arguments.parts(q, row_bytes, _ROOM):
             log[part], error[part], n[part] = _estimated(paths, _queries(model, given, part), budget)
     return log, error, n
@@ -125,32 +128,34 @@ def _estimated(
 
 
 def _queries(model: Model, given: Given, part: slice) -> _Queries:
-    n_dims, n_classes = model.n_dims, model.n_classes
+    space = model._space
     if given.high is None:
-        marks = np.ascontiguousarray(given.low[part]).reshape(-1, n_dims, n_classes)
-        return _described(model, part.start, (marks.view(np.uint8), None), marks.sum(axis=2, dtype=np.int16))
-    low, high = (_clipped(model, bound[part]) for bound in (given.low, given.high))
-    low, high = np.maximum(low, 0), np.minimum(high, n_classes - 1)
+        marks = np.ascontiguousarray(given.low[part]).reshape(-1, space.n_dims, space.most_classes)
+        if not isinstance(space.n_classes, int):
+            marks = marks & (np.arange(space.most_classes) < space.classes[:, None])  # no values, so not allowed
+        return _described(model, part.start, (marks.view(np.uint8), None), marks.sum(axis=2, dtype=np.int32))
+    low, high = (_clipped(space, bound[part]) for bound in (given.low, given.high))
+    low, high = np.maximum(low, 0), np.minimum(high, space.classes.astype(np.int32) - 1)
     counts = np.maximum(high - low + 1, 0)
-    # Bounds that do not fit uint8 are those of empty ranges, which are never walked.
-    return _described(model, part.start, (low.astype(np.uint8), high.astype(np.uint8)), counts)
+    # Bounds that do not fit the dtype are those of empty ranges, which are never walked.
+    return _described(model, part.start, (low.astype(space.dtype), high.astype(space.dtype)), counts)
 
 
-def _described(
-    model: Model, first: int, sets: tuple[NDArray[np.uint8], NDArray[np.uint8] | None], counts: NDArray[np.int16]
-) -> _Queries:
+def _described(model: Model, first: int, sets: tuple[Values, Values | None], counts: NDArray[np.int32]) -> _Queries:
     """The queries of these sets, which have so many values, (q, n_dims)."""
-    counts = counts[:, model.order]
-    restricted, free = counts < model.n_classes, counts > 1
+    order = model.order
+    counts = counts[:, order]
+    restricted, free = counts < model._space.classes[order], counts > 1
     n_steps = np.where(restricted.any(axis=1), model.n_dims - np.argmax(restricted[:, ::-1], axis=1), 0)
     n_free = np.where(free.any(axis=1), np.argmax(free, axis=1), model.n_dims)
     return _Queries(first, *sets, (counts == 0).any(axis=1), n_steps, n_free)
 
 
-def _clipped(model: Model, bound: NDArray[Any]) -> NDArray[np.int16]:
+def _clipped(space: Space, bound: NDArray[Any]) -> NDArray[np.int32]:
     """(q, n_dims): −1 for all below 0 and n_classes for all above."""
-    clipped = np.where(bound < 0, -1, np.minimum(bound, np.int64(model.n_classes))).astype(np.int16)
-    return clipped.reshape(len(bound), model.n_dims)
+    beyond = np.int64(1) + space.highest
+    clipped = np.where(bound < 0, -1, np.minimum(bound, beyond)).astype(np.int32)
+    return clipped.reshape(len(bound), space.n_dims)
 
 
 def _walk(paths: Paths, queries: _Queries, weights: Weights, rows: NDArray[np.int64], numbers: range) -> None:

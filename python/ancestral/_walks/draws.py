@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ancestral import _arguments as arguments
 from ancestral._progress import Report, after
+from ancestral._space import Values
 
 if TYPE_CHECKING:
     from ancestral.model import Model
@@ -23,12 +24,10 @@ class Samples(NamedTuple):
     start: int
 
 
-def batches(
-    model: Model, samples: Samples, size: int, threads: int, report: Report, done: int = 0
-) -> Iterator[NDArray[np.uint8]]:
+def batches(model: Model, samples: Samples, size: int, threads: int, report: Report, done: int = 0) -> Iterator[Values]:
     """Those samples that are left when so many are done, `size` at a time."""
     while done < samples.n:
-        x = np.empty((min(size, samples.n - done), *model.event_shape), np.uint8)
+        x = np.empty((min(size, samples.n - done), *model.event_shape), model.dtype)
         model._inner.draw(x, samples.seed, samples.start + done, threads, after(done, report))
         done += len(x)
         if report is not None:
@@ -54,7 +53,7 @@ def log_probs(
     p, *others = models
     values = [arguments.empty((n_samples,), np.float64, "n_samples") for _ in models]
     size = min(n_samples, p._batch_size)
-    x = np.empty((size, *p.event_shape), np.uint8)
+    x = np.empty((size, *p.event_shape), p.dtype)
     seed = arguments.seed(rng)  # last, so that a Generator does not advance in a call that fails before
     for first in range(0, n_samples, size):
         batch = x[: n_samples - first]

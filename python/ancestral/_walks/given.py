@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ancestral import _arguments as arguments
@@ -40,7 +39,7 @@ def teach(
 
     x is walked at once if the core can read it, else a copy of some rows at a time.
     """
-    values = arguments.events(x, model.event_shape, model.n_classes)
+    values = arguments.events(x, model._space)
     result = arguments.output("out", out, (len(values), *output.shape), output.dtype, avoid=values)
     n_threads = arguments.threads(threads)
     with reporting(progress, len(values), output.name) as report:
@@ -60,12 +59,12 @@ def fill(
 ) -> None:
     """`teach` for checked arguments: `values` of `arguments.events`, and an array for the results."""
     score: Any = model._inner.score
-    if values.dtype == np.uint8 and values.flags.c_contiguous:
+    if values.dtype == model._space.dtype and values.flags.c_contiguous:
         score(values, threads, report, n_steps=n_steps, **{name: result})
         return
     for first in range(0, len(values), model._batch_size):
         if report is not None:
             report(first)
         part = slice(first, first + model._batch_size)
-        rows = arguments.as_uint8(values[part], model.n_classes, first)
+        rows = arguments.as_values(values[part], model._space, first)
         score(rows, threads, after(first, report), n_steps=n_steps, **{name: result[part]})

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ancestral import _arguments as arguments
 from ancestral._progress import Progress, Report, after
+from ancestral._space import Values
 
 if TYPE_CHECKING:
     from ancestral.model import Model
@@ -38,10 +39,10 @@ class Paths:
 
     def draw(
         self,
-        sets: tuple[NDArray[np.uint8], NDArray[np.uint8] | None],
+        sets: tuple[Values, Values | None],
         first: NDArray[np.uint64],
         log_weights: NDArray[np.float64],
-        x: NDArray[np.uint8] | None = None,
+        x: Values | None = None,
     ) -> None:
         """Fills `log_weights` (n, n_paths), and `x` if it is given, for n rows of sets, with the n_paths samples from
         `first` (n,) on. The sets are what `_core.Model.restrict` calls `low` and `high`."""

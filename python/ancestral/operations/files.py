@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ancestral import _arguments as arguments
 from ancestral import _core
@@ -16,6 +15,7 @@ from ancestral._files import replacing
 from ancestral._progress import Progress, reporting
 from ancestral._sample_file.formats import Sink, chosen
 from ancestral._sample_file.part import Part
+from ancestral._space import Values
 from ancestral._walks.draws import Samples, batches
 
 if TYPE_CHECKING:
@@ -59,9 +59,10 @@ def sample_to(
 
     `format`, by default that of the suffix:
 
-    - "npy" (`.npy`): uint8 (n, *event_shape), which `np.load(path, mmap_mode="r")` opens without reading it.
+    - "npy" (`.npy`): (n, *event_shape) of the model's `dtype`, which `np.load(path, mmap_mode="r")` opens without
+      reading it.
     - "arrow" (`.arrow`, `.feather`: Arrow IPC) and "parquet" (`.parquet`): a column "x" of fixed-size lists of
-      uint8, one a sample, with `event_shape` as JSON in the schema's metadata. These need pyarrow. They are made
+      that dtype, one a sample, with `event_shape` as JSON in the schema's metadata. These need pyarrow. They are made
       from the complete samples at the end, so that for a while the disk must hold both.
 
     Parameters
@@ -100,9 +101,9 @@ def sample_to(
     size = self._batch_size if batch_size is None else arguments.batch_size(batch_size, self.n_dims)
     n_threads = arguments.threads(threads)
     overwrite = arguments.flag("overwrite", overwrite)
-    sink = Sink(chosen(target, format), count, self.event_shape, arguments.flag("packed", packed))
-    if sink.packed and self.n_classes != 2:
-        raise ValueError(f"packed is True for a model of {self.n_classes} classes; wanted a model of two")
+    sink = Sink(chosen(target, format), count, self._space, arguments.flag("packed", packed))
+    if sink.packed and not self._space.is_bits:
+        raise ValueError(f"packed is True for a model of {self._space.most_classes} classes; wanted a model of two")
     if target.is_dir():
         raise IsADirectoryError(f"path is {str(target)!r}, a folder; wanted the name of a file")
     part = Part(target, sink.header(), sink.row_bytes)
@@ -153,9 +154,10 @@ def encode(
     takes more than 24 bits.)
 
     Only this very model decodes them: keep its file. `x` and errors as for `log_prob`; ValueError for a block_len
-    that is not 1 to 4096. Memory: the bytes once more, and a copy of x unless it is contiguous uint8.
+    that is not 1 to 4096. Memory: the bytes once more, and a copy of x unless it is contiguous and of the
+    model's `dtype`.
     """
-    values = arguments.all_uint8(arguments.events(x, self.event_shape, self.n_classes), self.n_classes)
+    values = arguments.all_values(arguments.events(x, self._space), self._space)
     if block_len is None:
         block_len = min(_core.BLOCK_LEN, max(1, _BLOCK_VALUES // self.n_dims))
     rows = arguments.integer("block_len", block_len, 1, _core.MAX_BLOCK_LEN)
@@ -172,8 +174,8 @@ def decode(
     stop: int | None = None,
     threads: int | None = None,
     progress: Progress = None,
-) -> NDArray[np.uint8]:
-    """The rows `start` to `stop` − 1 that `encode` was given, by default all: uint8 (n, *event_shape).
+) -> Values:
+    """The rows `start` to `stop` − 1 that `encode` was given, by default all: (n, *event_shape) of the model's `dtype`.
 
     Only the blocks that these rows stand in are looked at. As in a slice, `stop` may lie beyond the last row.
 
@@ -198,7 +200,7 @@ def decode(
     blocks = range(first // block_len, -(-last // block_len)) if first < last else range(0)
     before = blocks.start * block_len
     rows = max(min(blocks.stop * block_len, n_rows) - before, 0)
-    x = arguments.empty((rows, *self.event_shape), np.uint8, "the number of rows in blob")
+    x = arguments.empty((rows, *self.event_shape), self.dtype, "the number of rows in blob")
     with reporting(progress, rows, "decode") as report:
         self._inner.decode(blob, blocks.start, x, n_threads, report)
     return x[first - before : last - before]

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ancestral import _arguments as arguments
 from ancestral._estimation import completion, ranges
 from ancestral._progress import Progress, after, reporting
+from ancestral._space import Values
 from ancestral._walks import beams, draws
 from ancestral._walks.given import fill
 from ancestral._walks.paths import Keywords
@@ -72,7 +73,7 @@ def typicality(
     `x` and errors are as for `log_prob`; TypeError and ValueError also for a reference that is not two
     log-probabilities or more, or an n_samples below 2.
     """
-    values = arguments.events(x, self.event_shape, self.n_classes)
+    values = arguments.events(x, self._space)
     score = np.empty(len(values))
     n_threads = arguments.threads(threads)
     if reference is not None:
@@ -140,7 +141,7 @@ def complete(
     Raises TypeError and ValueError for arguments that make no sense, among them evidence of probability 0;
     OverflowError as `log_prob`.
     """
-    events = arguments.partial_events(x, observed, self.event_shape, self.n_classes)
+    events = arguments.partial_events(x, observed, self._space)
     k = arguments.integer("n_samples", n_samples, 1, arguments.LAST_ROW)
     if not arguments.flag("resample", resample):
         if n_proposals is not None:
@@ -236,8 +237,8 @@ def beam_search(
     n_beams: int = 10,
     threads: int | None = None,
     progress: Progress = None,
-) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Events of high probability that agree with the evidence: x, uint8 (n, *event_shape), the most probable first,
+) -> tuple[Values, NDArray[np.float64]]:
+    """Events of high probability that agree with the evidence: x, (n, *event_shape), the most probable first,
     and log p(x) in nats, float64 (n,), the same bits as `log_prob` gives. All are different; n is `n_beams`, or the
     number of events that agree with the evidence if that is smaller.
 
@@ -256,7 +257,7 @@ def beam_search(
     """
     width = arguments.integer("n_beams", n_beams, 1, beams.MAX_BEAMS)
     if evidence is None:
-        values, observed = np.zeros(self.event_shape, np.uint8), np.zeros(self.event_shape, np.bool_)
+        values, observed = np.zeros(self.event_shape, self.dtype), np.zeros(self.event_shape, np.bool_)
     else:
-        values, observed = arguments.evidence("evidence", evidence, self.event_shape, self.n_classes)
+        values, observed = arguments.evidence("evidence", evidence, self._space)
     return beams.search(self, (values, observed), width, arguments.threads(threads), progress)

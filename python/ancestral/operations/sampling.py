@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ancestral import _arguments as arguments
 from ancestral._progress import Progress, after, check, reporting
+from ancestral._space import Values
 from ancestral._walks.draws import Samples, batches
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ def sample(
     temperature: float = 1.0,
     threads: int | None = None,
     progress: Progress = None,
-    out: NDArray[np.uint8] | None = None,
-) -> NDArray[np.uint8]:
-    """n independent samples, uint8 (n, *event_shape), by ancestral sampling.
+    out: Values | None = None,
+) -> Values:
+    """n independent samples, (n, *event_shape) of the model's `dtype`, by ancestral sampling.
 
     With a `temperature` each value is drawn with p(x_i | x_<i)^(1 / temperature), up to a factor: 1 is the model;
     below it samples vary less, and at 0 (greedy) each value is the most probable one; above it they vary more.
@@ -49,7 +50,7 @@ def sample(
     Raises TypeError and ValueError for arguments that make no sense, OverflowError as `log_prob`.
     """
     count = arguments.integer("n", n, 0, arguments.LAST_INDEX)
-    x = arguments.output("out", out, (count, *self.event_shape), np.uint8)
+    x = arguments.output("out", out, (count, *self.event_shape), self.dtype)
     keywords = _Keywords(rng, start, temperature, threads, progress)
     if evidence is None:
         _draw(self, x, None, keywords)
@@ -67,8 +68,8 @@ def sample_and_log_prob(
     temperature: float = 1.0,
     threads: int | None = None,
     progress: Progress = None,
-    out: tuple[NDArray[np.uint8], NDArray[np.float64]] | None = None,
-) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    out: tuple[Values, NDArray[np.float64]] | None = None,
+) -> tuple[Values, NDArray[np.float64]]:
     """n independent samples and their log-probabilities in nats, the same bits as `sample` and `log_prob` give.
 
     With a `temperature` they are still the log-probabilities under the model. `out` is a pair of arrays. Errors are
@@ -78,7 +79,7 @@ def sample_and_log_prob(
         raise TypeError(f"out is {type(out).__name__}; wanted a pair of arrays (x, log_prob)")
     x_out, log_prob_out = out or (None, None)
     count = arguments.integer("n", n, 0, arguments.LAST_INDEX)
-    x = arguments.output("out[0]", x_out, (count, *self.event_shape), np.uint8)
+    x = arguments.output("out[0]", x_out, (count, *self.event_shape), self.dtype)
     log_prob = arguments.output("out[1]", log_prob_out, (count,), np.float64, avoid=x)
     _draw(self, x, log_prob, _Keywords(rng, start, temperature, threads, progress))
     return x, log_prob
@@ -93,8 +94,8 @@ def sample_batches(
     start: int = 0,
     threads: int | None = None,
     progress: Progress = None,
-) -> Iterator[NDArray[np.uint8]]:
-    """The samples of `sample(n, ...)` in batches, uint8 (batch_size, *event_shape), drawn as they are asked for.
+) -> Iterator[Values]:
+    """The samples of `sample(n, ...)` in batches (batch_size, *event_shape), drawn as they are asked for.
 
     Put together they are what `sample` gives, bit for bit, whatever `batch_size` is; the last may be shorter.
     `batch_size` is by default what fills four megabytes, and at most 65,536. n None is a stream without end, of
@@ -117,9 +118,7 @@ def sample_batches(
     return _reported(self, Samples(count, arguments.seed(rng), start), size, n_threads, progress)
 
 
-def _reported(
-    model: Model, samples: Samples, size: int, threads: int, progress: Progress
-) -> Iterator[NDArray[np.uint8]]:
+def _reported(model: Model, samples: Samples, size: int, threads: int, progress: Progress) -> Iterator[Values]:
     with reporting(progress, samples.n, "sample") as report:
         yield from batches(model, samples, size, threads, report)
 
@@ -134,7 +133,7 @@ class _Keywords(NamedTuple):
     progress: Progress
 
 
-def _draw(model: Model, x: NDArray[np.uint8], log_prob: NDArray[np.float64] | None, keywords: _Keywords) -> None:
+def _draw(model: Model, x: Values, log_prob: NDArray[np.float64] | None, keywords: _Keywords) -> None:
     temperature = arguments.real("temperature", keywords.temperature, 0.0, MAX_TEMPERATURE)
     start = arguments.integer("start", keywords.start, 0, arguments.LAST_INDEX - len(x))
     threads = arguments.threads(keywords.threads)
@@ -144,8 +143,8 @@ def _draw(model: Model, x: NDArray[np.uint8], log_prob: NDArray[np.float64] | No
         model._inner.draw(x, seed, start, threads, report, log_prob=log_prob, temperature=temperature)
 
 
-def _draw_given(model: Model, evidence: ArrayLike | torch.Tensor, x: NDArray[np.uint8], keywords: _Keywords) -> None:
-    values, observed = arguments.evidence("evidence", evidence, model.event_shape, model.n_classes)
+def _draw_given(model: Model, evidence: ArrayLike | torch.Tensor, x: Values, keywords: _Keywords) -> None:
+    values, observed = arguments.evidence("evidence", evidence, model._space)
     if not model._is_prefix(observed.reshape(1, -1))[0]:
         order = model.order
         steps = observed.ravel()[order]
@@ -160,8 +159,8 @@ def _draw_given(model: Model, evidence: ArrayLike | torch.Tensor, x: NDArray[np.
         raise ValueError(f"temperature is {keywords.temperature}; wanted 1 with evidence")
     start = arguments.integer("start", keywords.start, 0, arguments.LAST_INDEX - len(x))
     threads = arguments.threads(keywords.threads)
-    low = np.where(observed, values, 0).astype(np.uint8, order="C")
-    high = np.where(observed, values, model.n_classes - 1).astype(np.uint8, order="C")
+    low = np.where(observed, values, 0).astype(model.dtype, order="C")
+    high = np.where(observed, values, model._space.highest).astype(model.dtype, order="C")
     log_weights = np.empty(min(len(x), _AT_ONCE))  # all log p(evidence)
     with reporting(keywords.progress, len(x), "sample") as report:
         seed = arguments.seed(keywords.rng)

@@ -31,8 +31,8 @@ def log_prob(
     """log p(x) in nats, float64 (n,).
 
     `x` is (n, *event_shape): integers 0 to n_classes − 1 of any dtype, as an array or a torch tensor. A contiguous
-    uint8 array is not copied; any other is converted some megabytes at a time. So a memory-mapped file of any
-    size will do.
+    array of the model's `dtype` is not copied; any other is converted some megabytes at a time. So a memory-mapped
+    file of any size will do.
 
     Raises TypeError and ValueError for what is no such array, OverflowError if the model's activations leave the
     range of float32.
@@ -111,9 +111,10 @@ def conditionals(
 ) -> NDArray[np.float32]:
     """The conditional distribution of every dimension given those before it in the model's order, float32.
 
-    Two classes: P(x_i = 1 | x_<i), shaped as `x`. More: (*x.shape, n_classes). `x` and errors as for `log_prob`.
+    Two classes: P(x_i = 1 | x_<i), shaped as `x`. More: (*x.shape, n_classes); where dimensions have different numbers
+    of classes, the largest of them, with zeros beyond a dimension's own. `x` and errors as for `log_prob`.
     """
-    shape = self.event_shape if self.n_classes == 2 else (*self.event_shape, self.n_classes)
+    shape = self.event_shape if self._space.is_bits else (*self.event_shape, self._space.most_classes)
     return teach(self, Output("conditionals", shape, np.float32), x, out, threads, progress)
 
 
