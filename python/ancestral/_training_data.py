@@ -79,7 +79,7 @@ class Indexed(Data):
     def __init__(self, name: str, module: Autoregressive, n: int, batch_size: int) -> None:
         super().__init__(name, module)
         if n == 0:
-            raise ValueError(f"{name} must hold at least one example")
+            raise ValueError(f"{name} has no examples; wanted at least one")
         self.n = n
         self.n_batches = math.ceil(n / batch_size)
         self._batch_size = batch_size

@@ -19,28 +19,37 @@ LAST_ROW = 2**32
 """One past the largest index of a row of evidence or of queries, and of a path in its row."""
 
 
-def integer(name: str, value: object, low: int, high: int) -> int:
-    """An integer within [low, high]; bools are not integers here."""
+def integer(name: str, value: object, low: int, high: int | None = None) -> int:
+    """An integer within [low, high], or from `low` up; bools are not integers here."""
     try:
         number = operator.index(_number(value))
     except Exception:  # whatever an object's own methods raise
         raise TypeError(f"{name} is {brief(value)} ({type(value).__name__}); wanted an integer") from None
-    if not low <= number <= high:
-        raise ValueError(f"{name} is {brief(number)}; wanted an integer from {low} to {high}")
+    if number < low or (high is not None and number > high):
+        wanted = f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}"
+        raise ValueError(f"{name} is {brief(number)}; wanted {wanted}")
     return number
 
 
-def real(name: str, value: object, low: float, high: float) -> float:
-    """A finite number within [low, high]."""
+def real(name: str, value: object, low: float = -math.inf, high: float = math.inf, *, strictly: bool = False) -> float:
+    """A finite number within [low, high], or strictly between them."""
     try:
         number = float(_number(value))
     except OverflowError:  # an int beyond all floats
         number = math.inf
     except Exception:  # whatever an object's own methods raise
         raise TypeError(f"{name} is {brief(value)} ({type(value).__name__}); wanted a number") from None
-    if not low <= number <= high:
-        raise ValueError(f"{name} is {number}; wanted a number from {low:g} to {high:g}")
+    inside = low < number < high if strictly else low <= number <= high
+    if not (inside and math.isfinite(number)):
+        raise ValueError(f"{name} is {number}; wanted {_interval(low, high, strictly)}")
     return number
+
+
+def _interval(low: float, high: float, strictly: bool) -> str:
+    if high == math.inf:
+        least = "" if low == -math.inf else f" {'above' if strictly else 'of at least'} {low:g}"
+        return f"a finite number{least}"
+    return f"a number between {low:g} and {high:g}" if strictly else f"a number from {low:g} to {high:g}"
 
 
 def _number(value: Any) -> Any:

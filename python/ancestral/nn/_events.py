@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ancestral._arguments.arrays import as_array
+from ancestral._arguments.arrays import as_array, unreadable
 from ancestral._arguments.shapes import wrong_shape
 from ancestral._space import Space
 from ancestral.nn._transforms import values_of
@@ -37,36 +37,24 @@ def _as_real_tensor(x: Any, name: str) -> Tensor:
         except (RuntimeError, TypeError) as error:
             raise ValueError(f"{name} is a {type(x).__name__} of tensors that cannot be stacked: {error}") from error
     tensor = x if isinstance(x, Tensor) else _from_array(x, name)
-    _refuse_what_has_no_plain_values(tensor, name)
+    if (reason := unreadable(name, tensor)) is not None:
+        raise TypeError(reason)
     if tensor.dtype in _WIDE:
         return tensor.long()
     if tensor.is_floating_point():
         return tensor.float() if tensor.dtype.itemsize == 1 else tensor.resolve_neg()  # torch cannot compare float8
     if tensor.dtype not in _INTEGERS:
-        raise TypeError(f"{name} must be of a bool, integer or floating dtype, got {tensor.dtype}")
+        raise TypeError(f"{name} has dtype {tensor.dtype}; wanted bools, integers or floats")
     return tensor.resolve_neg()
 
 
 def _from_array(x: Any, name: str) -> Tensor:
     array = as_array(name, x)
     if array.dtype.kind not in "buif":
-        raise TypeError(f"{name} must be of a bool, integer or floating dtype, got {array.dtype}")
+        raise TypeError(f"{name} has dtype {array.dtype}; wanted bools, integers or floats")
     dtype = np.dtype(np.float64) if array.dtype == np.longdouble else array.dtype.newbyteorder("=")
     # A copy in the native byte order: torch takes no other, nor negative strides or read-only memory.
     return torch.from_numpy(np.array(array, dtype=dtype, order="C"))
-
-
-def _refuse_what_has_no_plain_values(x: Tensor, name: str) -> None:
-    if isinstance(x, torch.masked.MaskedTensor):
-        raise TypeError(f"{name} is a MaskedTensor; wanted a plain tensor, as of {name}.get_data()")
-    if x.is_nested:
-        raise TypeError(f"{name} is a nested tensor; wanted a plain one, as of torch.stack({name}.unbind())")
-    if x.is_quantized:
-        raise TypeError(f"{name} is a quantized tensor; wanted a plain one, as of {name}.dequantize()")
-    if x.layout is not torch.strided:
-        raise TypeError(f"{name} is a {x.layout} tensor; wanted a dense one, as of {name}.to_dense()")
-    if x.is_meta:
-        raise TypeError(f"{name} is a meta tensor, which has no values; wanted one on a device that has")
 
 
 def _check_support(x: Tensor, event_shape: tuple[int, ...], n_classes: int | tuple[int, ...], name: str) -> None:
