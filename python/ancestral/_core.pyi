@@ -1,7 +1,7 @@
 """Types of the Rust core; checked against it by stubtest."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,11 @@ __all__ = [
     "resampling_uniforms",
 ]
 
+_Values = NDArray[np.uint8] | NDArray[np.uint16]
+
 BLOCK_LEN: int
 MAX_BLOCK_LEN: int
 MAX_THREADS: int
-
-_Values: TypeAlias = NDArray[np.unsignedinteger[Any]]  # uint8, or uint16 for more than 256 classes
 
 class FormatError(ValueError): ...
 
@@ -43,7 +43,7 @@ class Model:
     @property
     def event_shape(self) -> list[int]: ...
     @property
-    def n_classes(self) -> int | list[int]: ...
+    def n_classes(self) -> int: ...
     @property
     def n_params(self) -> int: ...
     @property
