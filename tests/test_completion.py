@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 import ancestral
-from ancestral.operations import completion
+from ancestral._estimation import completion
 from support.cases import Case
 from support.families import FEW, FVSBN, SMALL
 from support.oracle import Events, Float

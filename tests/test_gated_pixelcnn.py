@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 
 from ancestral.nn import GatedPixelCNN  # noqa: E402
-from torch_modules import events, randomized  # noqa: E402
+from support.torch_modules import events, randomized  # noqa: E402
 
 
 def fill(taps, weight, bias=0.0):

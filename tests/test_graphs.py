@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from ancestral.nn import GatedPixelCNN, PixelCNN  # noqa: E402
 from ancestral.nn._graph import tap_tensors  # noqa: E402
 from support import graph_oracle  # noqa: E402
-from torch_modules import events, randomized  # noqa: E402
+from support.torch_modules import events, randomized  # noqa: E402
 
 SMALL = {"n_channels": 4, "n_blocks": 2, "n_head": 3}
 RGB = {"n_channels": 10, "n_blocks": 2, "n_head": 7}

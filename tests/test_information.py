@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ancestral
-from ancestral.operations import handle
+from ancestral import model as model_module
 from support import long_calls
 from support.cases import Case
 from support.families import FEW, FVSBN, NADE, SMALL, PixelCNN
@@ -144,7 +144,7 @@ def test_bits_do_not_depend_on_threads_or_batches(
     log_prob = model.sample_and_log_prob(300, rng=1, start=5)[1]
     assert expected[0].value == -log_prob.mean()
     for rows in (1, 7, 128, 299, 300):
-        monkeypatch.setattr(handle, "_BATCH_VALUES", rows * model.n_dims)
+        monkeypatch.setattr(model_module, "_BATCH_VALUES", rows * model.n_dims)
         assert ask(threads=threads) == expected
 
 
@@ -173,14 +173,14 @@ def heard_of(call: str, model: ancestral.Model, n: int) -> list[int]:
 @pytest.mark.parametrize("call", ["entropy", "kl_divergence"])
 def test_progress_goes_over_all_batches(call: str, digits: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also batches that are over before the core reports anything."""
-    monkeypatch.setattr(handle, "_BATCH_VALUES", 100 * digits.model.n_dims)
+    monkeypatch.setattr(model_module, "_BATCH_VALUES", 100 * digits.model.n_dims)
     assert {*range(100, 1050, 100), 1050} <= set(heard_of(call, digits.model, 1050))
 
 
 @pytest.mark.parametrize("call", ["entropy", "kl_divergence"])
 def test_progress_comes_within_a_batch(call: str, digits: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handle, "_BATCH_VALUES", 2**62)
-    monkeypatch.setattr(handle, "_BATCH_SAMPLES", 2**62)
+    monkeypatch.setattr(model_module, "_BATCH_VALUES", 2**62)
+    monkeypatch.setattr(model_module, "_BATCH_SAMPLES", 2**62)
     for n in long_calls.growing(1000):
         if any(0 < done < n for done in heard_of(call, digits.model, n)):
             break

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 import ancestral  # noqa: E402
 from ancestral.nn import MADE  # noqa: E402
-from torch_modules import events, randomized  # noqa: E402
+from support.torch_modules import events, randomized  # noqa: E402
 
 ORDER = [3, 0, 4, 1, 2]
 

@@ -91,13 +91,15 @@ for family, config in MEDIUM.values():
 OPERATIONS = """
 import pathlib, warnings
 from collections import deque
-from ancestral import _arguments
-from ancestral.operations import completion, handle, ranges, sampling
+from ancestral import model as models
+from ancestral._arguments import data
+from ancestral._estimation import completion, ranges
+from ancestral.operations import sampling
 from support.families import MEDIUM
 
 # Blocks as small as they may be: what grows with n stands out.
-_arguments._ROOM = completion._ROOM = ranges._ROOM = 2**18
-handle._BATCH_VALUES = 2**16
+data._ROOM = completion._ROOM = ranges._ROOM = 2**18
+models._BATCH_VALUES = 2**16
 ranges._BLOCK = sampling._AT_ONCE = 2**12
 warnings.simplefilter("ignore", ancestral.LowSampleSizeWarning)
 

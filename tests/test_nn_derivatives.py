@@ -130,7 +130,7 @@ def test_x_with_a_gradient_must_be_in_the_support(name):
     module = make(name)
     x = events(module).float()
     x[(1,) * x.ndim if x.ndim == 2 else (1, 0, 1, 1)] = 0.5
-    with pytest.raises(ValueError, match=r"x must hold only the values 0 ... 1, got 0.5 at x\["):
+    with pytest.raises(ValueError, match=r"x\[.*\] is 0.5; wanted integers from 0 to 1"):
         module.log_prob(x.requires_grad_())
 
 
@@ -185,7 +185,7 @@ def test_what_a_transform_carries_must_be_in_the_support(name):
     module = make(name)
     x = events(module)
     x.view(-1)[3] = module.n_classes
-    with pytest.raises(ValueError, match=f"x must hold only the values 0 ... {module.n_classes - 1}, got"):
+    with pytest.raises(ValueError, match=rf"x\[.*\] is .*; wanted integers from 0 to {module.n_classes - 1}"):
         torch.func.vmap(lambda row: module.log_prob(row[None])[0])(x)
 
 

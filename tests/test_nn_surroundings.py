@@ -163,12 +163,16 @@ class NoArray:
 REFUSED = {
     "sparse": (lambda x: x.float().to_sparse(), TypeError, r"x is a torch.sparse_coo tensor; .* x.to_dense\(\)"),
     "sparse bytes": (lambda x: x.to_sparse(), TypeError, r"x is a torch.sparse_coo tensor; .* x.to_dense\(\)"),
-    "nested bytes": (lambda x: torch.nested.nested_tensor(list(x)), TypeError, "x is a nested tensor; wanted a plain"),
+    "nested bytes": (
+        lambda x: torch.nested.nested_tensor(list(x)),
+        TypeError,
+        r"x is a nested tensor; wanted a dense .*, such as torch.stack\(x.unbind\(\)\)",
+    ),
     "compressed": (lambda x: x.float().flatten(1).to_sparse_csr(), TypeError, r"x is a torch.sparse_csr tensor"),
     "nested": (
         lambda x: torch.nested.nested_tensor(list(x.float())),
         TypeError,
-        "x is a nested tensor; wanted a plain",
+        r"x is a nested tensor; wanted a dense .*, such as torch.stack\(x.unbind\(\)\)",
     ),
     "jagged": (
         lambda x: torch.nested.nested_tensor(list(x.float()), layout=torch.jagged),
@@ -183,18 +187,18 @@ REFUSED = {
     "masked": (
         lambda x: torch.masked.masked_tensor(x.float(), x > 0),
         TypeError,
-        r"x is a MaskedTensor; .* x.get_data\(\)",
+        r"x is a masked tensor; .* x.get_data\(\)",
     ),
-    "meta": (lambda x: x.to("meta"), TypeError, "x is a meta tensor, which has no values"),
-    "complex": (lambda x: x.cfloat(), TypeError, "x must be of a bool, integer or floating dtype, got torch.complex64"),
+    "meta": (lambda x: x.to("meta"), TypeError, "x is a meta tensor; wanted a dense one with values"),
+    "complex": (lambda x: x.cfloat(), TypeError, "x has dtype torch.complex64; wanted bools, integers or floats"),
     "masked array": (lambda x: np.ma.array(x.numpy(), mask=x.numpy() > 0), ValueError, r"x has \d+ masked values"),
     "ragged tensors": (lambda x: [x[0], x[1][:0]], ValueError, "x is a list of tensors that cannot be stacked"),
     "ragged lists": (lambda x: [[1, 0], [1]], ValueError, "x is no array: its rows"),
     "foreign": (lambda x: NoArray(), TypeError, "x is a NoArray that cannot be read as an array"),
     "dict": (lambda x: {"x": x}, TypeError, "x is a dict; wanted an array"),
-    "text": (lambda x: "0101", TypeError, "x must be of a bool, integer or floating dtype, got <U4"),
+    "text": (lambda x: "0101", TypeError, "x has dtype <U4; wanted bools, integers or floats"),
     "iterator": (lambda x: iter(x), TypeError, "x is a tuple_iterator; wanted an array"),
-    "huge": (lambda x: x.long() + 2**40, ValueError, r"x must hold only the values 0 ... \d, got 10995116277"),
+    "huge": (lambda x: x.long() + 2**40, ValueError, r"x\[.*\] is 10995116277\d*; wanted integers from 0 to \d"),
 }
 
 

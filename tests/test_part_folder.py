@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ancestral
-from ancestral.operations import _part
+from ancestral._sample_file import part
 from support.cases import build_case
 from support.families import NADE
 from support.interrupted import N, first_row, interrupted, stopping
@@ -25,7 +25,7 @@ def model() -> ancestral.Model:
 
 @pytest.fixture(autouse=True)
 def every_batch_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_part, "FLUSH_SECONDS", 0)
+    monkeypatch.setattr(part, "FLUSH_SECONDS", 0)
 
 
 def test_folders_that_cannot_be_written(model: ancestral.Model, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_another_model_or_version(model: ancestral.Model, tmp_path: Path, monkey
 
 def journal(**changes: Any) -> bytes:
     request = {"n": N, "start": 0, "seed": 0, "format": "npy", "packed": False} | changes.pop("request", {})
-    return json.dumps({"format": _part.FORMAT, "request": request, "done": 16} | changes).encode()
+    return json.dumps({"format": part.FORMAT, "request": request, "done": 16} | changes).encode()
 
 
 DAMAGED: dict[str, bytes] = {
@@ -127,14 +127,14 @@ DAMAGED: dict[str, bytes] = {
     "other format": journal(format="ancestral.fit 1"),
     "later format": journal(format="ancestral.sample_to 2"),
     "format of a wrong type": journal(format=[1]),
-    "no request": json.dumps({"format": _part.FORMAT, "done": 16}).encode(),
+    "no request": json.dumps({"format": part.FORMAT, "done": 16}).encode(),
     "request of a wrong type": journal()[:-1] + b', "request": 7}',
     "request of pairs that are none": journal()[:-1] + b', "request": [1, 2]}',
     "no seed": journal()[:-1] + b', "request": {}}',
     "seed of a wrong type": journal(request={"seed": "0"}),
     "huge seed": journal(request={"seed": 2**64}),
     "negative seed": journal(request={"seed": -1}),
-    "no done": json.dumps({"format": _part.FORMAT, "request": {"seed": 0}}).encode(),
+    "no done": json.dumps({"format": part.FORMAT, "request": {"seed": 0}}).encode(),
     "done of a wrong type": journal(done="16"),
     "done is true": journal(done=True),
     "fractional done": journal(done=1.5),

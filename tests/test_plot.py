@@ -53,13 +53,13 @@ def test_all_zero_images_are_drawn_dark_and_vmax_sets_the_scale() -> None:
 
 @pytest.mark.parametrize("shape", [(784,), (3, 784), (3, 2, 4, 4), (0, 4, 4), (2, 0, 4)])
 def test_wrong_shape_is_named(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"images: expected shape .* got \(.*reshape"):
+    with pytest.raises(ValueError, match=r"images has shape \(.*\); wanted .*reshape"):
         plot.image_grid(np.zeros(shape))
 
 
 @pytest.mark.parametrize("name", ["n_rows", "n_cols"])
 def test_wrong_grid_is_named(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}: expected at least 1, got"):
+    with pytest.raises(ValueError, match=f"{name} is -1; wanted an integer of at least 1"):
         plot.image_grid(np.zeros((2, 4, 4)), **{name: -1})
 
 
@@ -121,12 +121,12 @@ def test_histogram_of_one_value() -> None:
     ],
 )
 def test_wrong_log_probs_are_named(sets: object, error: type[Exception]) -> None:
-    with pytest.raises(error, match=r"log_probs.*: expected .* got "):
+    with pytest.raises(error, match=r"^log_probs.*; wanted "):
         plot.log_prob_histogram(sets)  # type: ignore[arg-type]
 
 
 def test_wrong_number_of_bins_is_named() -> None:
-    with pytest.raises(ValueError, match="n_bins: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="n_bins is 0; wanted an integer of at least 1"):
         plot.log_prob_histogram({"a": [-1.0]}, n_bins=0)
 
 

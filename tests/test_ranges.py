@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 import ancestral
-from ancestral.operations import ranges
+from ancestral._estimation import ranges
 from support.cases import Case
 from support.families import FVSBN, SMALL
 from support.oracle import Float

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import ancestral
-from ancestral.operations import _part
+from ancestral._sample_file import part
 from support import crash
 from support.cases import build_case
 from support.families import NADE
@@ -33,7 +33,7 @@ def model() -> ancestral.Model:
 
 @pytest.fixture(autouse=True)
 def every_batch_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_part, "FLUSH_SECONDS", 0)
+    monkeypatch.setattr(part, "FLUSH_SECONDS", 0)
 
 
 # --- interrupted, and gone on with -----------------------------------------------------------------------
@@ -75,9 +75,9 @@ CHILD = """
 import os, sys
 import ancestral, numpy as np
 from support.families import NADE
-from ancestral.operations import _part
+from ancestral._sample_file import part
 
-_part.FLUSH_SECONDS = 0
+part.FLUSH_SECONDS = 0
 config = NADE.config(500, 8)
 tensors = NADE.random_tensors(config, np.random.default_rng(0), 1.0)
 model = ancestral.Model.from_tensors("NADE", config, tensors)
@@ -135,7 +135,7 @@ def test_a_crash_at_every_step(
 ) -> None:
     """The process ends before the 1st, 2nd, ... step that changes what others see, and no clean-up runs."""
     keywords = keywords_of(format)
-    monkeypatch.setattr("ancestral.operations._sinks._GROUP_BYTES", 100)
+    monkeypatch.setattr("ancestral._sample_file.formats._GROUP_BYTES", 100)
     expected = model.sample_to(tmp_path / "expected", N, rng=0, **keywords).read_bytes()
     path, folder = tmp_path / "x", tmp_path / "x.part"
 
@@ -208,7 +208,7 @@ def test_rows_are_flushed_before_the_journal_counts_them(
 def test_a_flush_is_not_made_for_every_batch(
     model: ancestral.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_part, "FLUSH_SECONDS", 1000)
+    monkeypatch.setattr(part, "FLUSH_SECONDS", 1000)
     calls: list[int] = []
     monkeypatch.setattr(os, "fsync", calls.append)
     model.sample_to(tmp_path / "x.npy", N, batch_size=1)
@@ -229,9 +229,9 @@ def test_a_full_disk(format: str, model: ancestral.Model, tmp_path: Path, run_py
         import os, resource
         from pathlib import Path
         import ancestral
-        from ancestral.operations import _part
+        from ancestral._sample_file import part
 
-        _part.FLUSH_SECONDS = 0
+        part.FLUSH_SECONDS = 0
         folder = Path(os.environ["FOLDER"])
         model = ancestral.load(folder / "model")
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["LIMIT"]), resource.RLIM_INFINITY))

@@ -51,7 +51,7 @@ def test_a_file_holds_the_samples(
     format: str, n: int, binary: Case, image: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keywords = keywords_of(format)
-    monkeypatch.setattr("ancestral.operations._sinks._GROUP_BYTES", 300)  # several groups of rows
+    monkeypatch.setattr("ancestral._sample_file.formats._GROUP_BYTES", 300)  # several groups of rows
     for case in (binary, image) if format != "packed" else (binary,):
         path = tmp_path / f"{case.family.kind}.x"
         assert case.model.sample_to(path, n, rng=1, start=2, batch_size=7, **keywords) == path

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ancestral._shapes import wrong_shape
+from ancestral._arguments.shapes import wrong_shape
 from support.cases import Case
 from support.families import PixelCNN
 

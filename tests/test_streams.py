@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ancestral.operations import handle
+from ancestral import model as model_module
 from support.cases import Case
 from support.families import NADE
 
@@ -26,7 +26,7 @@ def binary(build: Callable[..., Case]) -> Case:
 @pytest.fixture
 def few_values_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long calls take a few samples at a time by themselves."""
-    monkeypatch.setattr(handle, "_BATCH_VALUES", 3 * N_DIMS + 1)
+    monkeypatch.setattr(model_module, "_BATCH_VALUES", 3 * N_DIMS + 1)
 
 
 # --- sample_batches --------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_a_mapped_file_is_never_copied_whole(binary: Case, tmp_path: Path, monke
     assert peak(lambda: binary.model.log_prob(mapped, out=out)) < 20_000
     np.save(tmp_path / "wide.npy", mapped.astype(np.int64))
     wide = np.load(tmp_path / "wide.npy", mmap_mode="r")
-    monkeypatch.setattr(handle, "_BATCH_VALUES", 10_000)
+    monkeypatch.setattr(model_module, "_BATCH_VALUES", 10_000)
     assert peak(lambda: binary.model.log_prob(wide, out=out)) < 100_000
 
 

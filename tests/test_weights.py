@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ancestral.operations.weights import Weights, systematic
+from ancestral._estimation.weights import Weights, systematic
 
 
 def in_blocks(log_weights: np.ndarray, cuts: list[int]) -> Weights:

@@ -19,10 +19,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from ancestral._core import FormatError
+from ancestral.completion import Completion, LowSampleSizeWarning
+from ancestral.divergence import kl_divergence
 from ancestral.estimate import Estimate
 from ancestral.model import Model, load
-from ancestral.operations.completion import Completion, LowSampleSizeWarning
-from ancestral.operations.information import kl_divergence
 
 if TYPE_CHECKING:
     from ancestral import datasets, distributions, nn, plot

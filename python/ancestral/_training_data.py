@@ -1,4 +1,4 @@
-"""What `fit` trains on: examples that are read by index, or a stream of batches; always uint8 in the end."""
+"""What `fit` trains on: examples that are read by index, or a stream of batches; always of one dtype in the end."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from ancestral import _arguments as arguments
 from ancestral import _checkpoint as checkpoints
+from ancestral._space import Space
 from ancestral.nn._base import Autoregressive
 from ancestral.nn._events import as_events
 
@@ -31,7 +32,8 @@ class Data(ABC):
     def __init__(self, name: str, module: Autoregressive) -> None:
         self.name = name
         self.event_shape = module.event_shape
-        self.n_classes = module.n_classes
+        self.space = Space(module.event_shape, module.n_classes)
+        self.dtype = torch.uint8 if self.space.dtype == np.uint8 else torch.int32  # torch does little with uint16
         self.device = torch.device("cpu")
 
     def to(self, device: torch.device) -> None:
@@ -40,7 +42,7 @@ class Data(ABC):
 
     @abstractmethod
     def batches(self, seed: int | None) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Each batch, uint8 (n, *event_shape), and the weights (n,) of its examples, if there are any.
+        """Each batch, (n, *event_shape) of `dtype`, and the weights (n,) of its examples, if there are any.
 
         The seed decides the order of what is read by index; None: its own order.
         """
@@ -49,16 +51,14 @@ class Data(ABC):
     def identity(self) -> str:
         """What a checkpoint knows these data by."""
 
-    def _uint8(self, rows: NDArray[Any], place: Callable[[int], str]) -> Tensor:
+    def _stored(self, rows: NDArray[Any], place: Callable[[int], str]) -> Tensor:
         """Rows of the right shape, once their values are checked. `place` says what row i is to the user."""
-        good = (rows >= 0) & (rows < self.n_classes)
-        if rows.dtype.kind == "f":
-            good &= np.floor(rows) == rows
+        good = self.space.holds(rows)
         if not good.all():
             at = tuple(map(int, np.unravel_index(np.argmin(good), rows.shape)))
-            wanted = f"integers from 0 to {self.n_classes - 1}"
-            raise ValueError(f"{place(at[0])} has the value {rows[at]} at {list(at[1:])}; wanted {wanted}")
-        return torch.from_numpy(rows.astype(np.uint8)).to(self.device)
+            what = f"{place(at[0])} has the value {rows[at]} at {list(at[1:])}"
+            raise ValueError(f"{what}; wanted {self.space.wanted}")
+        return torch.from_numpy(rows.astype(np.uint8 if self.dtype == torch.uint8 else np.int32)).to(self.device)
 
     def _stacked(self, items: Sequence[Any], place: Callable[[int], str]) -> Tensor:
         """Examples, each an x of the event's shape, or a tuple or list that begins with it."""
@@ -68,7 +68,7 @@ class Data(ABC):
             if array.shape != self.event_shape:
                 raise ValueError(f"{where} has shape {array.shape}; wanted {self.event_shape}")
             arrays.append(array)
-        return self._uint8(np.stack(arrays), place)
+        return self._stored(np.stack(arrays), place)
 
 
 class Indexed(Data):
@@ -79,7 +79,7 @@ class Indexed(Data):
     def __init__(self, name: str, module: Autoregressive, n: int, batch_size: int) -> None:
         super().__init__(name, module)
         if n == 0:
-            raise ValueError(f"{name} must hold at least one example")
+            raise ValueError(f"{name} has no examples; wanted at least one")
         self.n = n
         self.n_batches = math.ceil(n / batch_size)
         self._batch_size = batch_size
@@ -103,8 +103,9 @@ class Indexed(Data):
 
 class _InMemory(Indexed):
     def __init__(self, name: str, module: Autoregressive, x: Any, batch_size: int) -> None:
-        self._x = as_events(x, module.event_shape, module.n_classes, name).to(torch.uint8).contiguous()
-        super().__init__(name, module, len(self._x), batch_size)
+        events = as_events(x, module.event_shape, module.n_classes, name)
+        super().__init__(name, module, len(events), batch_size)
+        self._x = events.to(self.dtype).contiguous()
 
     def to(self, device: torch.device) -> None:
         super().to(device)
@@ -122,7 +123,7 @@ class _MemoryMapped(Indexed):
 
     def __init__(self, name: str, module: Autoregressive, x: NDArray[Any], batch_size: int) -> None:
         if x.dtype.kind not in "buif":
-            raise TypeError(f"{name} has dtype {x.dtype}; wanted integers from 0 to {module.n_classes - 1}")
+            raise TypeError(f"{name} has dtype {x.dtype}; wanted {Space(module.event_shape, module.n_classes).wanted}")
         if x.shape[1:] != module.event_shape or x.ndim == 0:
             raise ValueError(f"{name} has shape {x.shape}; wanted ({_many(module.event_shape)})")
         super().__init__(name, module, len(x), batch_size)
@@ -132,7 +133,7 @@ class _MemoryMapped(Indexed):
         return self._read(indices.numpy(force=True))
 
     def _read(self, indices: NDArray[np.int64]) -> Tensor:
-        return self._uint8(np.asarray(self._x[indices]), lambda i: f"{self.name}[{indices[i]}]")
+        return self._stored(np.asarray(self._x[indices]), lambda i: f"{self.name}[{indices[i]}]")
 
     def identity(self) -> str:
         parts = arguments.parts(self.n, self._x.itemsize * math.prod(self.event_shape), _ROOM)
@@ -189,7 +190,7 @@ class _Stream(Data):
         rows, where = _first(batch, name, f"({_many(self.event_shape)})")
         if rows.ndim == 0 or len(rows) == 0 or rows.shape[1:] != self.event_shape:
             raise ValueError(f"{where} has shape {rows.shape}; wanted ({_many(self.event_shape)}), n >= 1")
-        return self._uint8(rows, lambda i: f"row {i} of {name}")
+        return self._stored(rows, lambda i: f"row {i} of {name}")
 
     def _grouped(self, batch_size: int) -> Iterator[Tensor]:
         examples = enumerate(self._source)

@@ -156,13 +156,13 @@ def _checked(arrays: Mapping[str, NDArray[Any]], source: object) -> Splits:
         array = arrays[part]
         if array.dtype != np.uint8 or array.ndim != 2 or array.shape[1] != 784:
             raise ValueError(
-                f"binarized_mnist: `{part}` from {source} has dtype {array.dtype} and shape {array.shape}, "
+                f"binarized_mnist: `{part}` from {source} has dtype {array.dtype} and shape {array.shape}; "
                 "wanted uint8 and (n, 784)"
             )
         found = hashlib.sha256(array.tobytes()).hexdigest()
         if found != wanted:
             raise ValueError(
-                f"binarized_mnist: `{part}` from {source} is not the published set: sha256 {found}, wanted {wanted}"
+                f"binarized_mnist: `{part}` from {source} is not the published set: sha256 {found}; wanted {wanted}"
             )
         parts[part] = array
     return Splits(**parts)

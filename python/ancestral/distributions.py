@@ -8,15 +8,14 @@ from ancestral import _torch  # noqa: F401  (first)
 import math
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints, register_kl
 
 from ancestral import _arguments as arguments
-from ancestral._shapes import wrong_shape
-from ancestral.model import Model
-from ancestral.operations.handle import LAST_INDEX
-from ancestral.operations.information import kl_divergence
+from ancestral.divergence import kl_divergence
+from ancestral.model import Model, as_model
 
 
 class Autoregressive(Distribution):
@@ -39,15 +38,19 @@ class Autoregressive(Distribution):
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012  (as torch's own distributions have it)
 
     def __init__(self, model: Model, *, n_samples: int = 10_000, validate_args: bool | None = None) -> None:
-        self.model = arguments.model("model", model)
-        self.n_samples = arguments.integer("n_samples", n_samples, 2, LAST_INDEX)
+        self.model = as_model("model", model)
+        self.n_samples = arguments.integer("n_samples", n_samples, 2, arguments.LAST_INDEX)
         super().__init__(event_shape=torch.Size(model.event_shape), validate_args=validate_args)
 
     @property
     def support(self) -> constraints.Constraint:
         """Zeros and ones, or integers 0 to n_classes − 1, in the event_shape."""
-        k = self.model.n_classes
-        values = constraints.boolean if k == 2 else constraints.integer_interval(0, k - 1)  # type: ignore[no-untyped-call]
+        space = self.model._space
+        if space.is_bits:
+            values: constraints.Constraint = constraints.boolean
+        else:
+            highest = space.highest if isinstance(space.highest, int) else torch.tensor(space.highest.astype(np.int64))
+            values = constraints.integer_interval(0, highest)  # type: ignore[no-untyped-call]
         return constraints.independent(values, len(self.event_shape))  # type: ignore[no-untyped-call]
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008  (a constant)
@@ -59,9 +62,9 @@ class Autoregressive(Distribution):
         Raises TypeError and ValueError if `sample_shape` is no shape.
         """
         shape = _shape("sample_shape", sample_shape)
-        n = arguments.integer("the number of samples in sample_shape", math.prod(shape), 0, LAST_INDEX)
+        n = arguments.integer("the number of samples in sample_shape", math.prod(shape), 0, arguments.LAST_INDEX)
         x = torch.from_numpy(self.model.sample(n, rng=torch.default_generator))
-        dtype = torch.get_default_dtype() if self.model.n_classes == 2 else torch.int64
+        dtype = torch.get_default_dtype() if self.model._space.is_bits else torch.int64
         return x.to(dtype).reshape(shape + self.event_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -72,13 +75,13 @@ class Autoregressive(Distribution):
         """
         if not isinstance(value, Tensor):
             raise TypeError(f"value is a {type(value).__name__}; wanted a tensor")
-        array = arguments.values("value", value, self.model.n_classes)
+        array = arguments.values("value", value, self.model._space)
         event_shape = self.model.event_shape
         n_sample_axes = array.ndim - len(event_shape)
         if n_sample_axes < 0 or array.shape[n_sample_axes:] != event_shape:
             wanted = f"(*sample_shape, {', '.join(map(str, event_shape))})"
-            raise wrong_shape("value", value, array.shape, event_shape, wanted, one=True, many=True)
-        arguments.check_support("value", array, self.model.n_classes)
+            raise arguments.wrong_shape("value", value, array.shape, event_shape, wanted, one=True, many=True)
+        self.model._space.check("value", array)
         shape = array.shape[:n_sample_axes]
         log_prob = self.model.log_prob(array.reshape(math.prod(shape), *event_shape))
         return torch.from_numpy(log_prob).reshape(shape).to(value.device)
@@ -123,7 +126,8 @@ class Autoregressive(Distribution):
 
     def enumerate_support(self, expand: bool = True) -> NoReturn:
         """Refused: there are n_classes^n_dims events."""
-        n = f"{self.model.n_classes}^{self.model.n_dims}"
+        k = self.model.n_classes
+        n = f"{k}^{self.model.n_dims}" if isinstance(k, int) else math.prod(k)
         raise NotImplementedError(f"Autoregressive has no enumerate_support: there are {n} events")
 
     def __repr__(self) -> str:
@@ -151,4 +155,4 @@ def _shape(name: str, value: Any) -> torch.Size:
         sizes = list(value)
     except Exception:  # whatever an object's own methods raise
         raise TypeError(f"{name} is {arguments.brief(value)}; wanted a torch.Size or a tuple of integers") from None
-    return torch.Size([arguments.integer(name, size, 0, LAST_INDEX - 1) for size in sizes])
+    return torch.Size([arguments.integer(name, size, 0, arguments.LAST_INDEX - 1) for size in sizes])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -31,3 +32,12 @@ class Estimate(NamedTuple):
 def only(estimates: Estimate) -> Estimate:
     """The one estimate of an array of length 1, in plain numbers."""
     return Estimate(*(np.asarray(field).item() for field in estimates))
+
+
+def mean(values: NDArray[np.float64]) -> Estimate:
+    """The mean of two log-probabilities or more, whose array is overwritten. It is finite, and so is its error: logits
+    are finite float32 numbers, whose sums and squares stay far inside the range of float64."""
+    n, mean = len(values), values.mean()
+    values -= mean
+    error = math.sqrt(np.square(values, out=values).sum() / (n - 1) / n)
+    return Estimate(float(mean), error, n)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ancestral._axes import new_axes
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -39,9 +41,7 @@ class History:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the curves; see `ancestral.plot.history`."""
-        from ancestral import plot
-
-        return plot.history(self, ax)
+        return curves(self, ax)
 
     def __repr__(self) -> str:
         if self.best_epoch is None:
@@ -52,3 +52,30 @@ class History:
             f"History({len(self.epochs)} epochs in {sum(self.seconds):.0f} s; "
             f"best epoch {self.best_epoch}: train {self.train_nll[best]:.2f}{valid} nats)"
         )
+
+
+def curves(history: History, ax: Axes | None) -> Axes:
+    """`ancestral.plot.history`."""
+    if ax is None:
+        ax = new_axes(figsize=(5.0, 3.4))
+    from matplotlib.ticker import MaxNLocator
+
+    ax.plot(history.epochs, history.train_nll, color="#9aa5b1", label="train")
+    if len(history.valid_nll):
+        ax.plot(history.epochs, history.valid_nll, color="#1f5fa8", label="validation")
+        if history.best_epoch in history.epochs:
+            best = history.valid_nll[list(history.epochs).index(history.best_epoch)]
+            ax.plot(
+                [history.best_epoch],
+                [best],
+                "o",
+                color="#1f5fa8",
+                label=f"kept: epoch {history.best_epoch}, {best:.2f}",
+            )
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    ax.set_ylabel("NLL (nats per example)")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis="y", alpha=0.25)
+    ax.legend(frameon=False)
+    return ax

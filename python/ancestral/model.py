@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ancestral import _arguments as arguments
 from ancestral import _core
-from ancestral._files import replacing
-from ancestral.operations.anomaly import Anomaly
-from ancestral.operations.completion import Completing
-from ancestral.operations.compression import Compression
-from ancestral.operations.decoding import Decoding
-from ancestral.operations.features import Features
-from ancestral.operations.information import Information
-from ancestral.operations.ranges import Ranges
-from ancestral.operations.sampling import Sampling
-from ancestral.operations.scoring import Scoring
-from ancestral.operations.streams import Streams
+from ancestral._space import Space
+from ancestral.operations import files, inference, sampling, scoring
 
+_BATCH_VALUES = 2**22
+_BATCH_SAMPLES = 2**16
 _LONGEST_HEADER = 100_000_000
 """Bytes that safetensors allows."""
 
 
-class Model(Information, Anomaly, Compression, Decoding, Features, Completing, Ranges, Streams, Sampling, Scoring):
+class Model:
     """A trained autoregressive model p(x) = ∏ p(x_i | x_<i).
 
     Made by `ancestral.from_torch` and `ancestral.load`. A model never changes, and may be used from many threads at
@@ -47,7 +42,35 @@ class Model(Information, Anomaly, Compression, Decoding, Features, Completing, R
     Ctrl-C stops any call; `out` is then partly filled.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__", "_inner", "_space")
+    if TYPE_CHECKING:  # not in help
+        _inner: _core.Model
+        _space: Space
+
+    # Of given data.
+    log_prob = scoring.log_prob
+    log_prob_batches = scoring.log_prob_batches
+    bits_per_dim = scoring.bits_per_dim
+    cross_entropy = scoring.cross_entropy
+    conditionals = scoring.conditionals
+    surprise = scoring.surprise
+    features = scoring.features
+    # Draws.
+    sample = sampling.sample
+    sample_and_log_prob = sampling.sample_and_log_prob
+    sample_batches = sampling.sample_batches
+    # Of the distribution, or of a part of an event.
+    entropy = inference.entropy
+    typicality = inference.typicality
+    complete = inference.complete
+    prob_range = inference.prob_range
+    log_prob_range = inference.log_prob_range
+    beam_search = inference.beam_search
+    # Files and bytes.
+    save = files.save
+    sample_to = files.sample_to
+    encode = files.encode
+    decode = files.decode
 
     def __init__(self) -> None:
         raise TypeError("a Model is made by ancestral.load, ancestral.from_torch or Model.from_tensors")
@@ -55,7 +78,7 @@ class Model(Information, Anomaly, Compression, Decoding, Features, Completing, R
     @classmethod
     def _of(cls, inner: _core.Model) -> Model:
         model = cls.__new__(cls)
-        model._inner = inner
+        model._inner, model._space = inner, Space(inner.event_shape, inner.n_classes)
         return model
 
     @classmethod
@@ -68,8 +91,8 @@ class Model(Information, Anomaly, Compression, Decoding, Features, Completing, R
     ) -> Model:
         """A model from its parts, as they stand in a file: what `from_torch` and other trainers' exports are made of.
 
-        `kind` is "FVSBN" or "NADE", with the `config` and `tensors` that docs/architecture.md lists; or any name, with the
-        `graph` of a network, which says what the tensors mean. (A "PixelCNN" may come without one, as in files of
+        `kind` is "FVSBN" or "NADE", with the `config` and `tensors` that docs/architecture.md lists; or any name, with
+        the `graph` of a network, which says what the tensors mean. (A "PixelCNN" may come without one, as in files of
         version 1.) The tensors are taken as float32.
 
         Raises FormatError if the parts do not make a model, TypeError if a tensor does not hold floats, TypeError and
@@ -90,13 +113,60 @@ class Model(Information, Anomaly, Compression, Decoding, Features, Completing, R
         network = None if graph is None else arguments.json_text("graph", graph)
         return cls._of(_core.Model.from_tensors(kind, arguments.json_text("config", config), arrays, network))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the model to a safetensors file, whole or not at all. Equal models give equal files.
+    @property
+    def _batch_size(self) -> int:
+        """Samples that a long call takes at a time, where memory is to stay small: enough to be worth a call."""
+        return max(1, min(_BATCH_VALUES // self.n_dims, _BATCH_SAMPLES))
 
-        Raises OSError as `open` does, TypeError and ValueError for what is no path.
-        """
-        with replacing(arguments.path("path", path)) as file:
-            file.write(self._inner.to_bytes())
+    @property
+    def kind(self) -> str:
+        """The family: "FVSBN", "NADE" or "PixelCNN"."""
+        return self._inner.kind
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The family's settings."""
+        config: dict[str, Any] = json.loads(self._inner.config)
+        return config
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return self._space.event_shape
+
+    @property
+    def n_dims(self) -> int:
+        """Dimensions of one sample."""
+        return self._space.n_dims
+
+    @property
+    def n_classes(self) -> int | tuple[int, ...]:
+        """Values that a dimension can take: 0 to n_classes − 1. Where dimensions differ, a number for each, in the
+        event's flat order."""
+        return self._space.n_classes
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
+        """The type of samples: the smallest unsigned one that holds the classes, uint8 up to 256 and uint16 beyond.
+        Data may be of any dtype."""
+        return self._space.dtype
+
+    @property
+    def n_params(self) -> int:
+        """Parameters that have an effect: masked weights are not counted."""
+        return self._inner.n_params
+
+    @property
+    def order(self) -> NDArray[np.int64]:
+        """The flat dimension of an event that is visited at each step, (n_dims,)."""
+        order = self._inner.order
+        return np.arange(self.n_dims) if order is None else np.array(order, np.int64)
+
+    def _is_prefix(self, observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether the dimensions marked in each row (n, n_dims) are the first ones in the model's order."""
+        steps = observed[:, self.order]
+        prefix: NDArray[np.bool_] = np.all(steps[:, :-1] >= steps[:, 1:], axis=1)
+        return prefix
 
     def __repr__(self) -> str:
         settings = [f"{key}={_brief(value)}" for key, value in self.config.items() if value is not None]
@@ -112,8 +182,21 @@ class Model(Information, Anomaly, Compression, Decoding, Features, Completing, R
         return self
 
 
+for _name, _value in vars(Model).items():
+    if isinstance(_value, FunctionType):  # so that help, errors and pickles say Model, whatever file it is written in
+        _value.__module__, _value.__qualname__ = __name__, f"Model.{_name}"
+        _value.__annotations__.pop("self", None)
+
+
 def _brief(value: object) -> str:
     return repr(value) if not isinstance(value, list) else repr(tuple(value)) if len(value) <= 3 else "(…)"
+
+
+def as_model(name: str, value: object) -> Model:
+    """The argument of this name, if it is a Model, and not its torch module or its file; else a TypeError."""
+    if not isinstance(value, Model):
+        raise TypeError(f"{name} is a {type(value).__name__}; wanted an ancestral.Model (see load, from_torch)")
+    return value
 
 
 def _from_bytes(data: bytes) -> Model:

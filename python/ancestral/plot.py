@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ancestral import _arguments as arguments
+from ancestral._axes import new_axes
+from ancestral.history import History, curves
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from ancestral.history import History
 
 
 def image_grid(
@@ -59,17 +61,16 @@ def image_grid(
         pixels = pixels[:, None]
     if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or 0 in pixels.shape:
         raise ValueError(
-            "images: expected shape (n, height, width), (n, 1, height, width) or (n, 3, height, width), "
-            f"got {np.shape(images)}; flat images need a reshape, e.g. images.reshape(-1, 28, 28)"
+            f"images has shape {np.shape(images)}; wanted (n, height, width), (n, 1, height, width) or "
+            "(n, 3, height, width); flat images need a reshape, such as images.reshape(-1, 28, 28)"
         )
     n, channels, height, width = pixels.shape
+    n_rows = None if n_rows is None else arguments.integer("n_rows", n_rows, 1)
+    n_cols = None if n_cols is None else arguments.integer("n_cols", n_cols, 1)
     if n_cols is None:
         n_cols = math.ceil(n / n_rows) if n_rows else math.ceil(math.sqrt(n))
     if n_rows is None:
-        n_rows = math.ceil(n / max(n_cols, 1))
-    for name, value in (("n_rows", n_rows), ("n_cols", n_cols)):
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
+        n_rows = math.ceil(n / n_cols)
 
     # One picture with gaps of one pixel (NaN shows the background) keeps every pixel the same size on paper.
     sheet = np.full((n_rows * (height + 1) - 1, n_cols * (width + 1) - 1, channels), np.nan)
@@ -79,7 +80,7 @@ def image_grid(
     top = vmax if vmax is not None else (pixels.max() or 1.0)
 
     if ax is None:
-        ax = _new_axes(figsize=(sheet.shape[1] / 40 + 0.3, sheet.shape[0] / 40 + (0.6 if title else 0.3)))
+        ax = new_axes(figsize=(sheet.shape[1] / 40 + 0.3, sheet.shape[0] / 40 + (0.6 if title else 0.3)))
     if channels == 1:
         ax.imshow(sheet[:, :, 0], cmap=cmap, vmin=0, vmax=top, interpolation="nearest")
     else:
@@ -109,29 +110,7 @@ def history(history: History, ax: Axes | None = None) -> Axes:
     ImportError
         If matplotlib is missing.
     """
-    if ax is None:
-        ax = _new_axes(figsize=(5.0, 3.4))
-    from matplotlib.ticker import MaxNLocator
-
-    ax.plot(history.epochs, history.train_nll, color="#9aa5b1", label="train")
-    if len(history.valid_nll):
-        ax.plot(history.epochs, history.valid_nll, color="#1f5fa8", label="validation")
-        if history.best_epoch in history.epochs:
-            best = history.valid_nll[list(history.epochs).index(history.best_epoch)]
-            ax.plot(
-                [history.best_epoch],
-                [best],
-                "o",
-                color="#1f5fa8",
-                label=f"kept: epoch {history.best_epoch}, {best:.2f}",
-            )
-    ax.set_xlabel("epoch")
-    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
-    ax.set_ylabel("NLL (nats per example)")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", alpha=0.25)
-    ax.legend(frameon=False)
-    return ax
+    return curves(history, ax)
 
 
 def log_prob_histogram(log_probs: Mapping[str, ArrayLike], *, n_bins: int = 50, ax: Axes | None = None) -> Axes:
@@ -157,20 +136,19 @@ def log_prob_histogram(log_probs: Mapping[str, ArrayLike], *, n_bins: int = 50, 
         If matplotlib is missing.
     """
     if not isinstance(log_probs, Mapping):
-        raise TypeError(f"log_probs: expected a mapping of names to log-probabilities, got {type(log_probs).__name__}")
+        raise TypeError(f"log_probs is a {type(log_probs).__name__}; wanted a mapping of names to log-probabilities")
     sets = {name: np.asarray(values, dtype=np.float64) for name, values in log_probs.items()}
     if not sets:
-        raise ValueError("log_probs: expected at least one set, got an empty mapping")
+        raise ValueError("log_probs is empty; wanted at least one set")
     for name, values in sets.items():
         if values.ndim != 1 or values.size == 0:
-            raise ValueError(f"log_probs[{name!r}]: expected shape (n,) with n at least 1, got {values.shape}")
+            raise ValueError(f"log_probs[{name!r}] has shape {values.shape}; wanted (n,) with n at least 1")
         if not np.isfinite(values).all():
-            raise ValueError(f"log_probs[{name!r}]: expected finite values, got {values[~np.isfinite(values)][0]}")
-    if n_bins < 1:
-        raise ValueError(f"n_bins: expected at least 1, got {n_bins}")
+            raise ValueError(f"log_probs[{name!r}] has a value {values[~np.isfinite(values)][0]}; wanted finite ones")
+    n_bins = arguments.integer("n_bins", n_bins, 1)
     edges = np.histogram_bin_edges(np.concatenate(list(sets.values())), n_bins)
     if ax is None:
-        ax = _new_axes(figsize=(5.0, 3.4))
+        ax = new_axes(figsize=(5.0, 3.4))
     for name, values in sets.items():
         ax.hist(values, edges.tolist(), density=True, histtype="stepfilled", alpha=0.5, label=str(name))
     ax.set_xlabel("log p(x) (nats)")
@@ -178,12 +156,3 @@ def log_prob_histogram(log_probs: Mapping[str, ArrayLike], *, n_bins: int = 50, 
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     return ax
-
-
-def _new_axes(figsize: tuple[float, float]) -> Axes:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("ancestral.plot draws with matplotlib: pip install 'ancestral[plot]'") from error
-    axes: Any = Figure(figsize=figsize, layout="constrained").subplots()
-    return axes  # type: ignore[no-any-return]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,6 @@ from ancestral._training_run import Run
 from ancestral._wrappers import unwrapped
 from ancestral.history import History
 from ancestral.nn import Autoregressive
-from ancestral.nn._base import as_size
 from ancestral.nn._core_step import own_threads
 
 BATCH_SIZE = 100
@@ -125,17 +122,17 @@ def fit(
     _check_trainable(network)
     if isinstance(train, DataLoader) and batch_size is not None:
         raise ValueError(f"batch_size is {batch_size}, and train is a DataLoader, which makes the batches; wanted None")
-    size = as_size(BATCH_SIZE if batch_size is None else batch_size, "batch_size")
+    size = arguments.integer("batch_size", BATCH_SIZE if batch_size is None else batch_size, 1)
     settings: dict[str, Any] = {
-        "epochs": as_size(epochs, "epochs"),
+        "epochs": arguments.integer("epochs", epochs, 1),
         "batch_size": None if isinstance(train, DataLoader) else size,
-        "lr": _as_rate(network.default_lr if lr is None else lr, "lr", zero=False),
-        "weight_decay": _as_rate(weight_decay, "weight_decay", zero=True),
-        "average": None if average is None else _as_decay(average, "average"),
-        "patience": None if patience is None else as_size(patience, "patience"),
+        "lr": arguments.real("lr", network.default_lr if lr is None else lr, 0, strictly=True),
+        "weight_decay": arguments.real("weight_decay", weight_decay, 0),
+        "average": None if average is None else arguments.real("average", average, 0, 1, strictly=True),
+        "patience": None if patience is None else arguments.integer("patience", patience, 1),
     }
     where = None if device is None else _as_device(device)
-    file = None if checkpoint is None else _as_path(checkpoint)
+    file = None if checkpoint is None else arguments.path("checkpoint", checkpoint)
     seed = arguments.seed(rng)
     train_data = as_data("train", train, network, size)
     valid_data = None if valid is None else as_data("valid", valid, network, size)
@@ -197,20 +194,6 @@ def _check_trainable(module: Autoregressive) -> None:
         )
 
 
-def _as_rate(value: Any, name: str, zero: bool) -> float:
-    rate = arguments.real(name, value, -math.inf, math.inf)
-    if not math.isfinite(rate) or rate < 0 or (rate == 0 and not zero):
-        raise ValueError(f"{name} must be finite and {'>= 0' if zero else '> 0'}, got {value}")
-    return rate
-
-
-def _as_decay(value: Any, name: str) -> float:
-    decay = arguments.real(name, value, -math.inf, math.inf)
-    if not 0 < decay < 1:
-        raise ValueError(f"{name} must be between 0 and 1, such as 0.999, got {value}")
-    return decay
-
-
 def _as_device(value: Any) -> torch.device:
     try:
         device = torch.device(value)
@@ -220,10 +203,3 @@ def _as_device(value: Any) -> torch.device:
     if device.type == "meta":
         raise ValueError("device is meta, where weights have no values; wanted another one")
     return device
-
-
-def _as_path(value: Any) -> Path:
-    try:
-        return Path(value)
-    except TypeError:
-        raise TypeError(f"checkpoint is {value!r} ({type(value).__name__}); wanted a path") from None

@@ -106,7 +106,7 @@ def sample_pixelcnn(module: PixelCNN, n: int, generator: torch.Generator | None 
     config, tensors = module.config(), module.tensors()
     channels, height, width = module.event_shape
     if channels != 1 or config["n_classes"] != 2:
-        raise ValueError(f"module: expected one image channel with values 0 and 1, got {module!r}")
+        raise ValueError(f"module is {module!r}; wanted one image channel with values 0 and 1")
     scale, shift = config["input_scale"], config["input_shift"]
     blocks = [_Block.of(tensors, k) for k in range(config["n_blocks"])]
     half = config["n_channels"] // 2

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ancestral._arguments import Rng
+from ancestral import _arguments as arguments
 from ancestral.model import Model
 from ancestral.nn._events import as_events
 from ancestral.nn._graph import tap_tensors
@@ -166,7 +166,7 @@ class Autoregressive(nn.Module, ABC):
         self,
         n: int,
         *,
-        rng: Rng = None,
+        rng: arguments.Rng = None,
         start: int = 0,
         threads: int | None = None,
         progress: bool | Callable[[int, int], object] | None = None,
@@ -180,8 +180,9 @@ class Autoregressive(nn.Module, ABC):
 
         Returns
         -------
-        Tensor, uint8, shape (n, *event_shape)
-            On the module's device. On the CPU it shares the memory of `out`, if that is given.
+        Tensor, shape (n, *event_shape)
+            Of `Model.dtype` (uint8 up to 256 classes, uint16 beyond), on the module's device. On the CPU it shares the
+            memory of `out`, if that is given.
         """
         drawn = self.model().sample(n, rng=rng, start=start, threads=threads, progress=progress, out=out)
         return torch.from_numpy(drawn).to(self._like().device)
@@ -208,25 +209,22 @@ class Autoregressive(nn.Module, ABC):
 
 def as_size(value: Any, name: str, at_least: int = 1, at_most: int | None = None) -> int:
     """Value as an int, or an error that names the argument."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an int, got {value!r}")
-    if value < at_least or (at_most is not None and value > at_most):
-        wanted = f">= {at_least}" if at_most is None else f"in {at_least} ... {at_most}"
-        raise ValueError(f"{name} must be {wanted}, got {value}")
-    return int(value)
+    return arguments.integer(name, value, at_least, at_most)
 
 
 def as_order(order: Any, n_dims: int) -> tuple[int, ...] | None:
     """Order as a tuple of ints, None if it is the natural one, or an error that says what is wrong."""
     if order is None:
         return None
-    array = np.asarray(order)
+    array = arguments.as_array("order", order)
+    wanted = f"a permutation of 0 ... {n_dims - 1}"
     if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"order must hold ints, got {array.dtype}")
+        raise TypeError(f"order has dtype {array.dtype}; wanted integers, {wanted}")
     if array.shape != (n_dims,):
-        raise ValueError(f"order must have shape ({n_dims},), got {array.shape}")
-    if not np.array_equal(np.sort(array), np.arange(n_dims)):
-        raise ValueError(f"order must be a permutation of 0 ... {n_dims - 1}, each exactly once")
+        raise ValueError(f"order has shape {array.shape}; wanted ({n_dims},), {wanted}")
+    if (again := array.size - len(np.unique(array))) or array.min() != 0 or array.max() != n_dims - 1:
+        what = f"has {again} numbers twice" if again else f"has numbers from {array.min()} to {array.max()}"
+        raise ValueError(f"order {what}; wanted {wanted}, each once")
     steps = tuple(int(i) for i in array)
     return None if steps == tuple(range(n_dims)) else steps
 

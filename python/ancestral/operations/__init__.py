@@ -1,1 +1,1 @@
-"""What can be asked of a model: one operation a file, each a base class of `ancestral.Model`."""
+"""What can be asked of a model: each public function here is a method of `ancestral.Model`."""

@@ -112,8 +112,8 @@ def _from_tensor(name: str, tensor: torch.Tensor) -> NDArray[Any]:
     came = type(tensor).__name__
     try:
         came += f" of dtype {tensor.dtype}"
-        kind = _kind(tensor)
-        if kind is None:
+        reason = unreadable(name, tensor) or _stand_in(name, tensor)
+        if reason is None:
             tensor = tensor.detach().cpu().resolve_neg().resolve_conj()
             if tensor.dtype.is_floating_point and tensor.dtype.itemsize < 4:  # NumPy has no bfloat16, nor smaller ones
                 tensor = tensor.to(torch.float32)
@@ -121,27 +121,36 @@ def _from_tensor(name: str, tensor: torch.Tensor) -> NDArray[Any]:
             return array
     except Exception as error:  # of a subclass, a mode or a dtype that NumPy has not
         raise TypeError(f"{name} is a {came} whose values NumPy cannot read; wanted a dense tensor") from error
-    raise TypeError(f"{name} is a {kind} tensor; wanted a dense one with values")
+    raise TypeError(reason)
 
 
-def _kind(tensor: torch.Tensor) -> str | None:
-    """What a tensor is that has no array of values; None for an ordinary one."""
+def unreadable(name: str, tensor: torch.Tensor) -> str | None:
+    """Why a tensor has no array of values of its own, for a TypeError; None for an ordinary one."""
     import torch
 
     if isinstance(tensor, torch.masked.MaskedTensor):
-        return "masked"
-    if tensor.is_meta:
-        return "meta"
-    if tensor.is_quantized:
-        return "quantized"
-    if tensor.is_nested:
-        return "nested"
-    if tensor.layout != torch.strided:
-        return str(tensor.layout)
+        kind, instead = "masked", f"{name}.get_data()"
+    elif tensor.is_nested:
+        kind, instead = "nested", f"torch.stack({name}.unbind())"
+    elif tensor.is_quantized:
+        kind, instead = "quantized", f"{name}.dequantize()"
+    elif tensor.layout is not torch.strided:
+        kind, instead = str(tensor.layout), f"{name}.to_dense()"
+    elif tensor.is_meta:
+        return f"{name} is a meta tensor; wanted a dense one with values"
+    else:
+        return None
+    return f"{name} is a {kind} tensor; wanted a dense one with values, such as {instead}"
+
+
+def _stand_in(name: str, tensor: torch.Tensor) -> str | None:
+    """Why NumPy cannot read the values of a tensor that torch.func made; None for another one."""
+    import torch
+
     # Such a tensor stands for another one, and has no memory, or memory that was never written. Inside torch.compile
     # there are none, and what asks for them cannot be traced.
     if not torch.compiler.is_compiling() and (
         torch._C._functorch.is_functorch_wrapped_tensor(tensor) or torch._is_functional_tensor(tensor)
     ):
-        return "torch.func"
+        return f"{name} is a torch.func tensor; wanted a dense one with values"
     return None

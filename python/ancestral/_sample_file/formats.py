@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ancestral import _arguments as arguments
+from ancestral._space import Space, Values
 
 FORMATS = {".npy": "npy", ".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow"}
 COLUMN = "x"
@@ -56,26 +56,32 @@ class Sink:
 
     format: str
     n: int
-    event_shape: tuple[int, ...]
+    space: Space
     packed: bool
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
+        """Of what is stored."""
+        return np.dtype(np.uint8) if self.packed else self.space.dtype
 
     @property
     def row_shape(self) -> tuple[int, ...]:
         """Shape of a sample as it is stored."""
-        return ((math.prod(self.event_shape) + 7) // 8,) if self.packed else self.event_shape
+        return ((self.space.n_dims + 7) // 8,) if self.packed else self.space.event_shape
 
     @property
     def row_bytes(self) -> int:
-        return math.prod(self.row_shape)
+        return math.prod(self.row_shape) * self.dtype.itemsize
 
     def header(self) -> bytes:
         """What comes before the rows in a .npy file."""
         file = io.BytesIO()
-        description = {"descr": "|u1", "fortran_order": False, "shape": (self.n, *self.row_shape)}
+        shape = (self.n, *self.row_shape)
+        description = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, description)
         return file.getvalue()
 
-    def rows(self, x: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def rows(self, x: Values) -> Values:
         """Samples as they are stored."""
         return np.packbits(x.reshape(len(x), -1), axis=1) if self.packed else x
 
@@ -85,12 +91,13 @@ class Sink:
         return None if self.format == "npy" else self._to_arrow
 
     def _to_arrow(self, rows: BinaryIO, file: BinaryIO) -> None:
-        """A column of fixed-size lists of uint8, some rows at a time."""
+        """A column of fixed-size lists, some rows at a time."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        row = pa.list_(pa.field("item", pa.uint8(), nullable=False), self.row_bytes)
-        metadata = {"event_shape": json.dumps(self.event_shape), "packed": json.dumps(self.packed)}
+        row_len = math.prod(self.row_shape)
+        row = pa.list_(pa.field("item", pa.from_numpy_dtype(self.dtype), nullable=False), row_len)
+        metadata = {"event_shape": json.dumps(self.space.event_shape), "packed": json.dumps(self.packed)}
         schema = pa.schema([pa.field(COLUMN, row, nullable=False)], metadata)
         group = max(1, _GROUP_BYTES // self.row_bytes)
         # Plain in Arrow, so that it can be memory-mapped.
@@ -98,6 +105,6 @@ class Sink:
         writer = pa.ipc.new_file(file, schema) if arrow else pq.ParquetWriter(file, schema, compression="zstd")
         with writer:
             for first in range(0, self.n, group):
-                values = np.fromfile(rows, np.uint8, min(group, self.n - first) * self.row_bytes)
+                values = np.fromfile(rows, self.dtype, min(group, self.n - first) * row_len)
                 column = pa.FixedSizeListArray.from_arrays(pa.array(values), type=row)
                 writer.write(pa.record_batch([column], schema=schema))

@@ -23,10 +23,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ancestral import _arguments as arguments
+from ancestral._space import Values
 
 FORMAT = "ancestral.sample_to 1"
 
@@ -130,7 +128,7 @@ class Part:
                 return seed, done
         raise ValueError(f"{str(self._rows)!r} does not hold the {done} rows that its journal counts; {anew}")
 
-    def fill(self, request: dict[str, Any], done: int, batches: Iterable[NDArray[np.uint8]]) -> None:
+    def fill(self, request: dict[str, Any], done: int, batches: Iterable[Values]) -> None:
         """Appends rows to those done, and flushes them now and then."""
         with open(self._rows, "r+b" if done else "wb") as file:
             file.write(self._header)

@@ -7,7 +7,7 @@ from itertools import permutations
 
 import numpy as np
 
-from ancestral._arrays import is_tensor
+from ancestral._arguments.arrays import is_tensor
 
 
 def wrong_shape(

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ancestral import _core
-from ancestral._progress import Report, after
+from ancestral import _arguments as arguments
+from ancestral._progress import Progress, Report, after
+from ancestral._space import Values
 
-LAST_ROW = 2**32
-"""One past the largest index of a row, and of a path in its row."""
+if TYPE_CHECKING:
+    from ancestral.model import Model
+
+
+class Keywords(NamedTuple):
+    """What the calls that draw paths share: checked, but for `rng` and `progress`, which are looked at last."""
+
+    rng: arguments.Rng
+    start: int
+    threads: int
+    progress: Progress
 
 
 class Paths:
     """The paths of one call: path j of row i has the uniforms of sample (start + i) · 2³² + j of the seed, whatever
     other paths and rows are drawn with it."""
 
-    def __init__(self, model: _core.Model, seed: int, start: int, threads: int, report: Report) -> None:
-        self._model, self.seed, self.start = model, seed, start
-        self._threads, self._report, self._done = threads, report, 0
+    def __init__(self, model: Model, keywords: Keywords, report: Report) -> None:
+        self._model, self._report, self._done = model._inner, report, 0
+        self.seed, self.start, self._threads = arguments.seed(keywords.rng), keywords.start, keywords.threads
 
     def index(self, rows: NDArray[np.int64], path: int | NDArray[np.int64] = 0) -> NDArray[np.uint64]:
         """The sample whose uniforms this path of each row has."""
@@ -27,10 +39,10 @@ class Paths:
 
     def draw(
         self,
-        sets: tuple[NDArray[np.uint8], NDArray[np.uint8] | None],
+        sets: tuple[Values, Values | None],
         first: NDArray[np.uint64],
         log_weights: NDArray[np.float64],
-        x: NDArray[np.uint8] | None = None,
+        x: Values | None = None,
     ) -> None:
         """Fills `log_weights` (n, n_paths), and `x` if it is given, for n rows of sets, with the n_paths samples from
         `first` (n,) on. The sets are what `_core.Model.restrict` calls `low` and `high`."""
