@@ -57,6 +57,29 @@ def test_the_examples_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (names["log_prob_within"] > names["table"].log_prob(names["rows"])).all()
 
 
+@pytest.mark.usefixtures("quick_fit")
+def test_the_network_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    page = (ROOT / "docs" / "networks.md").read_text()
+    network, use = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert network.count("\n") < 60
+    exec(network, names)
+    exec(use, names)
+    model, module, test = names["model"], names["module"], names["test"]
+    np.testing.assert_allclose(model.log_prob(test), module.double().log_prob(test).detach(), rtol=1e-5)
+    assert ancestral.load("residual-made.safetensors").kind == "ResidualMADE"
+    # What it says of a mistake.
+    dims = np.arange(784)
+    module.graph = lambda graph=module.graph(): graph | {
+        "nodes": [node | ({"degrees": dims.tolist()} if node["name"] == "out" else {}) for node in graph["nodes"]]
+    }
+    module._export = None
+    with pytest.raises(ancestral.FormatError) as refused:
+        ancestral.from_torch(module)
+    assert str(refused.value) in page
+
+
 def test_the_extras_of_the_readme() -> None:
     """The extra that its first example names has what the example imports."""
     text, requires = README.read_text(), importlib.metadata.requires("ancestral") or []

@@ -4,9 +4,9 @@ from ancestral import _torch  # noqa: F401  (first: it says what to install wher
 from ancestral.nn._base import Autoregressive
 from ancestral.nn.fvsbn import FVSBN
 from ancestral.nn.gated_pixelcnn import GatedPixelCNN
-from ancestral.nn.made import MADE
+from ancestral.nn.made import MADE, MaskedLinear
 from ancestral.nn.masked_conv import MaskedConv2d
 from ancestral.nn.nade import NADE
 from ancestral.nn.pixelcnn import PixelCNN
 
-__all__ = ["FVSBN", "MADE", "NADE", "Autoregressive", "GatedPixelCNN", "MaskedConv2d", "PixelCNN"]
+__all__ = ["FVSBN", "MADE", "NADE", "Autoregressive", "GatedPixelCNN", "MaskedConv2d", "MaskedLinear", "PixelCNN"]
