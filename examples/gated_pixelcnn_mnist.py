@@ -59,7 +59,7 @@ def main() -> None:
     )
     parser.add_argument("--channels", type=int, default=32, help="of each stack (default: %(default)s)")
     parser.add_argument("--layers", type=int, default=4, help="gated layers after the first (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=2, help="passes over the digits (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=1, help="passes over the digits (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="digits a step (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=3e-3, help="highest learning rate (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")

@@ -120,6 +120,11 @@ def test_the_tensors_are_those_that_the_nodes_name(name):
             assert len(node["degrees"]) == len(weight) == len(taken[node["bias"]])
             assert weight.is_contiguous()
     x = events(module, 2)
+    values = graph_oracle.run(graph, tensors, x)
+    for node in nodes.values():
+        if node["op"] in ("add", "gate"):
+            first, second = (values[name] for name in node["from"])
+            assert first.degrees == second.degrees
     want = graph_oracle.logits(graph, tensors, x)
     np.testing.assert_array_equal(graph_oracle.logits(graph, taken, x), want)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import ancestral
-from ancestral.nn import FVSBN, NADE, Autoregressive, PixelCNN
+from ancestral.nn import FVSBN, NADE, Autoregressive, GatedPixelCNN, PixelCNN
 
 BAD = [math.nan, math.inf, -math.inf]
 
@@ -23,6 +23,7 @@ MODULES: dict[str, Callable[[], Autoregressive]] = {
     "nade-torch": lambda: NADE(40, 19, backend="torch"),
     "nade-order": lambda: NADE(5, 3, [3, 4, 0, 1, 2]),
     "pixelcnn": lambda: PixelCNN((1, 4, 5), n_channels=8, n_blocks=1, n_head=6),
+    "gated": lambda: GatedPixelCNN((2, 2, 3), n_channels=2, n_layers=1, n_head=2),
     "categorical": lambda: PixelCNN((3, 2, 3), n_classes=4, n_channels=8, n_blocks=1, n_head=6),
 }
 

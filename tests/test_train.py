@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from ancestral import fit  # noqa: E402
-from ancestral.nn import FVSBN, NADE, PixelCNN  # noqa: E402
+from ancestral.nn import FVSBN, NADE, GatedPixelCNN, PixelCNN  # noqa: E402
 from ancestral.train import History  # noqa: E402
 
 
@@ -54,6 +54,7 @@ def nll(module, x):
         (lambda: FVSBN(16), (16,), None),
         (lambda: NADE(16, 16), (16,), 0.02),
         (lambda: PixelCNN((1, 4, 4), n_channels=8, n_blocks=1, n_head=8), (1, 4, 4), 0.01),
+        (lambda: GatedPixelCNN((1, 4, 4), n_channels=8, n_layers=1, n_head=8), (1, 4, 4), None),
     ],
 )
 def test_each_model_learns(build, shape, lr):
