@@ -253,6 +253,22 @@ def test_wrong_configs_of_a_pixelcnn(key: str, value: Any, tmp_path: Path) -> No
         ancestral.Model.from_tensors("PixelCNN", wrong, tensors)
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_parts_that_do_not_fit(name: str, build: Callable[..., Case], tmp_path: Path) -> None:
+    """Of every family: tensors that are missing, one too many, of other shapes; config entries of another sort."""
+    family, config, tensors, _ = build(*SMALL[name])
+    wrong = [{**tensors, "another": np.zeros(2, np.float32)}, {}]
+    for key, value in tensors.items():
+        wrong.append({k: v for k, v in tensors.items() if k != key})
+        wrong += [{**tensors, key: other} for other in (value[None], value[..., None], np.repeat(value, 2, axis=0))]
+    for parts in wrong:
+        refused(tmp_path, family.file(config, parts))
+        with pytest.raises(ancestral.FormatError):
+            family.model(config, parts)
+    for key in config:
+        refused(tmp_path, family.file({**config, key: {"a": 1}}, tensors))
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", SMALL)
 def test_values_that_are_not_finite(name: str, value: float, build: Callable[..., Case], tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ torch = pytest.importorskip("torch")
 
 from ancestral.nn import FVSBN, NADE, GatedPixelCNN, PixelCNN  # noqa: E402
 from ancestral.nn.nade import _ChunkedLogits  # noqa: E402
-from support.torch_modules import events, randomized  # noqa: E402
+from support.families import FEW  # noqa: E402
+from support.torch_modules import events, modules_of, randomized  # noqa: E402
 
 ORDER = [3, 0, 10, 4, 1, 9, 2, 8, 5, 7, 6]
 BITS = {
@@ -17,14 +18,20 @@ BITS = {
     "nade": lambda **how: NADE(11, 4, **how),
     "nade-order": lambda **how: NADE(11, 4, ORDER, **how),
 }
-IMAGES = {
+# Those that are trained in torch alone.
+OTHERS = {name: model for name, model in FEW.items() if model[0].core_step is None}
+NETWORKS = {
+    **modules_of({name: model for name, model in OTHERS.items() if model[0].n_classes(model[1]) == 2}),
     "pixelcnn": lambda: PixelCNN((1, 3, 4), n_channels=4, n_blocks=1, n_head=3),
     "pixelcnn-rgb": lambda: PixelCNN((3, 2, 2), n_channels=6, n_blocks=1, n_head=4),
     "gated": lambda: GatedPixelCNN((1, 3, 4), n_channels=4, n_layers=2, n_head=3),
     "gated-embedding": lambda: GatedPixelCNN((2, 2, 3), n_channels=4, n_layers=1, n_head=3, n_embedding=2),
 }
-CLASSES = {"pixelcnn-classes": lambda: PixelCNN((1, 3, 3), n_classes=4, n_channels=4, n_blocks=1, n_head=3)}
-ALL = BITS | IMAGES | CLASSES
+CLASSES = {
+    **modules_of({name: model for name, model in OTHERS.items() if model[0].n_classes(model[1]) != 2}),
+    "pixelcnn-classes": lambda: PixelCNN((1, 3, 3), n_classes=4, n_channels=4, n_blocks=1, n_head=3),
+}
+ALL = BITS | NETWORKS | CLASSES
 
 
 def make(name, **how):
@@ -74,7 +81,7 @@ def test_the_gradient_in_what_x_is_made_of(name):
     assert source.grad.any()
 
 
-@pytest.mark.parametrize("name", BITS | IMAGES)
+@pytest.mark.parametrize("name", BITS | NETWORKS)
 def test_gradients_in_x_against_differences(name):
     module = make(name).double()
     assert torch.autograd.gradcheck(module._log_prob_in_torch, events(module, 3).double().requires_grad_())
@@ -96,7 +103,7 @@ def test_chunks_against_differences(chunk):
     assert empty.grad.shape == (0, 10)
 
 
-@pytest.mark.parametrize("name", BITS | IMAGES)
+@pytest.mark.parametrize("name", BITS | NETWORKS)
 def test_no_gradient_in_x_where_none_is_asked_for(name):
     module = make(name)
     x = events(module).float().requires_grad_()
@@ -125,11 +132,11 @@ def test_the_log_prob_of_classes_is_no_function_of_real_x():
     assert x.grad.any()
 
 
-@pytest.mark.parametrize("name", BITS | IMAGES)
+@pytest.mark.parametrize("name", BITS | NETWORKS)
 def test_x_with_a_gradient_must_be_in_the_support(name):
     module = make(name)
     x = events(module).float()
-    x[(1,) * x.ndim if x.ndim == 2 else (1, 0, 1, 1)] = 0.5
+    x.view(len(x), -1)[1, -1] = 0.5
     with pytest.raises(ValueError, match=r"x\[.*\] is 0.5; wanted integers from 0 to 1"):
         module.log_prob(x.requires_grad_())
 

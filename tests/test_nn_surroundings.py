@@ -10,10 +10,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from ancestral.nn import FVSBN, NADE, GatedPixelCNN, PixelCNN  # noqa: E402
-from support.torch_modules import events, in_core, randomized  # noqa: E402
+from support.torch_modules import FEW_MODULES, events, randomized  # noqa: E402
 
 ORDER = [3, 0, 4, 1, 2, 5]
 MODULES = {
+    **FEW_MODULES,
     "fvsbn": lambda: FVSBN(6),
     "fvsbn-torch": lambda: FVSBN(6, backend="torch"),
     "nade": lambda: NADE(6, 4),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,10 +10,12 @@ import torch
 
 import ancestral
 from ancestral.nn import FVSBN, NADE, Autoregressive, GatedPixelCNN, PixelCNN
+from support.torch_modules import FEW_MODULES, Modules
 
 BAD = [math.nan, math.inf, -math.inf]
 
-MODULES: dict[str, Callable[[], Autoregressive]] = {
+MODULES: Modules = {
+    **FEW_MODULES,
     "fvsbn": lambda: FVSBN(40),
     "fvsbn-torch": lambda: FVSBN(40, backend="torch"),
     "fvsbn-order": lambda: FVSBN(5, [3, 4, 0, 1, 2]),

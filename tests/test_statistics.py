@@ -113,10 +113,8 @@ LOGITS = np.linspace(-14, 14, 113, dtype=np.float32)
 def test_any_probability(family: Family) -> None:
     """Thresholds all over the range of the uniforms, down to 10⁻⁶: each met as often as it should."""
     n = 1_000_000
-    parts = []
-    for seed, logits in enumerate(
-        np.array_split(LOGITS, 15)
-    ):  # few at a time: a PixelCNN's work grows with their square
+    parts = []  # few logits at a time: a PixelCNN's work grows with their square
+    for seed, logits in enumerate(np.array_split(LOGITS, 15)):
         model = case_of(family, *family.independent(logits)).model
         parts.append(model.sample(n, rng=seed).reshape(n, -1).sum(axis=0, dtype=np.int64)[model.order])
     ones = np.concatenate(parts)
