@@ -71,9 +71,10 @@ def test_the_network_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert ancestral.load("residual-made.safetensors").kind == "ResidualMADE"
     # What it says of a mistake.
     dims = np.arange(784)
-    module.graph = lambda graph=module.graph(): graph | {
-        "nodes": [node | ({"degrees": dims.tolist()} if node["name"] == "out" else {}) for node in graph["nodes"]]
-    }
+    module.graph = lambda graph=module.graph(): (
+        graph
+        | {"nodes": [node | ({"degrees": dims.tolist()} if node["name"] == "out" else {}) for node in graph["nodes"]]}
+    )
     module._export = None
     with pytest.raises(ancestral.FormatError) as refused:
         ancestral.from_torch(module)

