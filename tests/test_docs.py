@@ -70,11 +70,10 @@ def test_the_network_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     np.testing.assert_allclose(model.log_prob(test), module.double().log_prob(test).detach(), rtol=1e-5)
     assert ancestral.load("residual-made.safetensors").kind == "ResidualMADE"
     # What it says of a mistake.
-    dims = np.arange(784)
-    module.graph = lambda graph=module.graph(): (
-        graph
-        | {"nodes": [node | ({"degrees": dims.tolist()} if node["name"] == "out" else {}) for node in graph["nodes"]]}
-    )
+    graph = module.graph()
+    (out,) = (node for node in graph["nodes"] if node["name"] == "out")
+    out["degrees"] = list(range(784))
+    module.graph = lambda: graph
     module._export = None
     with pytest.raises(ancestral.FormatError) as refused:
         ancestral.from_torch(module)
