@@ -41,7 +41,7 @@ def build(name: str) -> Case:
     for key, like in family.random_tensors(config, np.random.default_rng(0), 1.0).items():
         uniform = ((raw.random_raw(like.size) >> 40) * 2.0 + 1.0).reshape(like.shape) / 2**24 - 1.0
         n_inputs = max(1, np.count_nonzero(like) // len(like)) if like.ndim > 1 else 1
-        factor = 2.0 ** -round(np.log2(n_inputs) / 2) * (float(scale) if key in family.last_layer else 1.0)
+        factor = 2.0 ** -round(np.log2(n_inputs) / 2) * (float(scale) if key in family.last_layer(config) else 1.0)
         tensors[key] = np.where(like != 0, uniform * factor, 0).astype(np.float32)
     return case_of(family, config, tensors)
 

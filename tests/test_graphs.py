@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 from ancestral.nn import GatedPixelCNN, PixelCNN  # noqa: E402
 from ancestral.nn._graph import tap_tensors  # noqa: E402
 from support import graph_oracle  # noqa: E402
+from support.families import SHAPES  # noqa: E402
 from support.torch_modules import events, randomized  # noqa: E402
 
 SMALL = {"n_channels": 4, "n_blocks": 2, "n_head": 3}
@@ -127,6 +128,48 @@ def test_the_tensors_are_those_that_the_nodes_name(name):
             assert first.degrees == second.degrees
     want = graph_oracle.logits(graph, tensors, x)
     np.testing.assert_array_equal(graph_oracle.logits(graph, taken, x), want)
+
+
+# Families: their graphs are written from docs/networks.md, their formulas from the papers.
+
+NETWORKS = [name for name, (family, config) in SHAPES.items() if family.graph(config) is not None]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_graph_is_the_formula_of_its_family(name):
+    family, config = SHAPES[name]
+    rng = np.random.default_rng(0)
+    graph, tensors = family.graph(config), family.random_tensors(config, rng, 3.0)
+    x = family.random_events(config, 3, rng)
+    got = graph_oracle.log_prob(graph, tensors, x)
+    np.testing.assert_allclose(got, family.log_prob(config, tensors, x), rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(graph_oracle.steps(graph), family.order(config))
+    shown = graph_oracle.run(graph, tensors, x)[graph["features"]].array
+    want = family.features(config, tensors, x)
+    np.testing.assert_allclose(shown.reshape(want.shape), want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_graph_of_the_description_is_the_module_s(name):
+    family, config = SHAPES[name]
+    module = family.module(config)
+    assert numbered(family.graph(config)) == numbered(json.loads(json.dumps(module.graph())))
+    assert family.state(config, family.random_tensors(config, np.random.default_rng(0), 1.0)).keys() == {
+        name for name, _ in module.named_parameters()
+    }
+
+
+def numbered(graph):
+    """The same graph, with the places of nodes for their names, and what they have by default."""
+    place = {node["name"]: i for i, node in enumerate(graph["nodes"])}
+    nodes = []
+    for node in graph["nodes"]:
+        node = {"scale": 1.0, "shift": 0.0, **node} if node["op"] == "values" else dict(node)
+        if "from" in node:
+            sources = node["from"]
+            node["from"] = place[sources] if isinstance(sources, str) else [place[source] for source in sources]
+        nodes.append({key: value for key, value in node.items() if key != "name"})
+    return {**graph, "nodes": nodes, "output": place[graph["output"]], "features": place[graph["features"]]}
 
 
 # A vector: hidden units of MADE, as its paper masks them.

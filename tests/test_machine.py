@@ -81,7 +81,8 @@ class Machine(RuleBasedStateMachine):
         self.books: dict[Hashable, bytes] = {}
         self.enumerable = self.case.n_events <= MAX_EVENTS
         # A logit that is small because large terms cancel keeps the rounding of these.
-        terms = np.abs(self.case.tensors[self.case.family.last_layer[0]])
+        family, config, tensors, _ = self.case
+        terms = np.abs(tensors[family.last_layer(config)[0]])
         self.per_dim = 1e-5 + 2**-23 * float(terms.reshape(len(terms), -1).sum(axis=1).max())
         self.tolerance = self.per_dim * self.model.n_dims
 

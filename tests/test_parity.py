@@ -168,7 +168,8 @@ def test_matches_torch_in_float64(name: str, scale: float) -> None:
     family, config = SHAPES[name]
     tensors = family.random_tensors(config, np.random.default_rng(2), scale)
     module = family.module(config)
-    module.load_state_dict(module.state_dict() | {key: torch.from_numpy(value) for key, value in tensors.items()})
+    state = {key: torch.from_numpy(value) for key, value in family.state(config, tensors).items()}
+    module.load_state_dict(module.state_dict() | state)
     model = ancestral.from_torch(module)
     assert model.config == config
     x = family.random_events(config, 7, np.random.default_rng(0))

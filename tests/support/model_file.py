@@ -22,12 +22,13 @@ def join(header: Header | str | bytes, data: bytes) -> bytes:
     return struct.pack("<Q", len(text)) + text + data
 
 
-def file_of(kind: str, config: Any, tensors: dict[str, np.ndarray]) -> bytes:
-    """A model file."""
+def file_of(kind: str, config: Any, tensors: dict[str, np.ndarray], graph: Any = None) -> bytes:
+    """A model file: of version 2 if it has a graph."""
     codes = {"float32": "F32", "float64": "F64", "float16": "F16", "int32": "I32", "uint8": "U8"}
-    header: Header = {
-        "__metadata__": {"format": "ancestral", "version": "1", "kind": kind, "config": json.dumps(config)},
-    }
+    metadata = {"format": "ancestral", "version": "1", "kind": kind, "config": json.dumps(config)}
+    if graph is not None:
+        metadata |= {"version": "2", "graph": json.dumps(graph)}
+    header: Header = {"__metadata__": metadata}
     data = b""
     for name, value in tensors.items():
         end = len(data) + value.nbytes

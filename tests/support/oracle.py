@@ -6,10 +6,12 @@ classes that a dimension lacks. The models' own formulas are in `families`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.special
 
 Config = dict[str, Any]
 Tensors = dict[str, npt.NDArray[np.float32]]
@@ -42,3 +44,17 @@ def sigmoid(a: Float) -> Float:
 
 def relu(a: Float) -> Float:
     return np.maximum(a, 0.0)
+
+
+def gelu(a: Float) -> Float:
+    """a Φ(a), with the normal distribution function Φ."""
+    return np.asarray(a * scipy.special.ndtr(a), np.float64)
+
+
+ACTIVATIONS: dict[str, Callable[[Float], Float]] = {
+    "relu": relu,
+    "elu": lambda a: np.where(a > 0.0, a, np.expm1(np.minimum(a, 0.0))),
+    "silu": lambda a: a * sigmoid(a),
+    "gelu": gelu,
+    "tanh": np.tanh,
+}

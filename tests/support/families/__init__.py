@@ -6,8 +6,8 @@ A new family is a file here with a subclass of `Family`, and a line in `FAMILIES
 - `configs`, the models that the tests take;
 - `formula`: logits in float64 of (config, tensors, x), from the paper alone; `hidden` if it has features, else `lacks`;
 - `weights`, `last_layer`, `n_params`, `of_bits`, `any_config`;
-- and what differs from the defaults: `order`, `event_shape`, `n_classes`, `module`, `model`, `file`, `revision`,
-  `core_step`.
+- and what differs from the defaults: `graph` (of a network), `order`, `event_shape`, `n_classes`, `last_bias`,
+  `module`, `state`, `revision`, `core_step`.
 
 `make references` then writes its entries. What is checked of each family, and in which tests/test_NAME.py:
 
@@ -29,6 +29,8 @@ from __future__ import annotations
 
 from support.families.family import Family
 from support.families.fvsbn import FVSBN
+from support.families.gated_pixelcnn import GatedPixelCNN
+from support.families.made import MADE
 from support.families.nade import NADE
 from support.families.pixelcnn import PixelCNN
 from support.oracle import Config
@@ -37,6 +39,8 @@ FAMILIES: list[Family] = [
     FVSBN,
     NADE,
     PixelCNN,
+    MADE,
+    GatedPixelCNN,
 ]
 
 Models = dict[str, tuple[Family, Config]]

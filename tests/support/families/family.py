@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import ancestral
 
 Float64Tensors = dict[str, Float]
+Graph = dict[str, Any]
 
 
 class Configs(NamedTuple):
@@ -56,8 +57,6 @@ class Family(ABC):
     kind: ClassVar[str]
     """Its name in model files."""
     configs: ClassVar[Configs]
-    last_layer: ClassVar[tuple[str, str]]
-    """Its weight and its bias, by which random weights are scaled."""
     lacks: ClassVar[frozenset[str]] = frozenset()
     """Of "features" (of a whole event) and "features at a step"."""
     revision: ClassVar[int] = 1
@@ -81,6 +80,10 @@ class Family(ABC):
         """Random weights under the names and shapes of a model file, 0 where a mask is."""
 
     @abstractmethod
+    def last_layer(self, config: Config) -> tuple[str, ...]:
+        """The tensors that logits are linear in: a weight, its bias, and any further weights."""
+
+    @abstractmethod
     def n_params(self, config: Config) -> int:
         """The number of weights that no mask hides."""
 
@@ -88,7 +91,7 @@ class Family(ABC):
     def of_bits(self, n_dims: int) -> Config:
         """A model of so many bits, in another order than the natural one if the family has others.
 
-        The bias of the last layer is then that of steps 0, 1, ...
+        Its last layer has a bias and one weight.
         """
 
     @abstractmethod
@@ -110,22 +113,34 @@ class Family(ABC):
         order = config.get("order")
         return np.arange(self.n_dims(config)) if order is None else np.array(order, np.int64)
 
+    def graph(self, config: Config) -> Graph | None:
+        """The network as a file says it, from docs/networks.md alone; None for a family that is known by its kind."""
+        return None
+
+    def last_bias(self, config: Config, logits: Float) -> Float:
+        """The bias of the last layer of a model of bits, from its part of the logit at each step."""
+        return logits
+
     def module(self, config: Config) -> Any:
         """The torch module of this config."""
         import ancestral
 
         return getattr(ancestral.nn, self.kind)(**config)
 
+    def state(self, config: Config, tensors: Tensors) -> Tensors:
+        """The tensors of a file as the torch module's state holds them."""
+        return tensors
+
+    # --- what follows ------------------------------------------------------------------------------------------
+
     def model(self, config: Config, tensors: Tensors) -> ancestral.Model:
         import ancestral
 
-        return ancestral.Model.from_tensors(self.kind, config, tensors)
+        return ancestral.Model.from_tensors(self.kind, config, tensors, self.graph(config))
 
     def file(self, config: Config, tensors: Tensors) -> bytes:
         """A model file, from the description of the format alone."""
-        return model_file.file_of(self.kind, config, tensors)
-
-    # --- what follows ------------------------------------------------------------------------------------------
+        return model_file.file_of(self.kind, config, tensors, self.graph(config))
 
     def __repr__(self) -> str:
         return self.kind
@@ -193,15 +208,16 @@ class Family(ABC):
         tensors = {name: value.astype(np.float32) for name, value in self.weights(config, rng).items()}
         logits = self.logits(config, tensors, self.random_events(config, 64, rng))
         reached = np.abs(logits[np.isfinite(logits)]).max()
-        for name in self.last_layer:
+        for name in self.last_layer(config):
             tensors[name] = (tensors[name] * (scale / max(reached, 1e-30))).astype(np.float32)
         return tensors
 
     def independent(self, logits: npt.ArrayLike) -> tuple[Config, Tensors]:
         """A model of independent bits: the logit of step i is `logits[i]`, whatever came before."""
-        bias = np.asarray(logits, np.float32)
-        config = self.of_bits(len(bias))
-        return config, {**self.random_tensors(config, np.random.default_rng(0), 0.0), self.last_layer[1]: bias}
+        config = self.of_bits(np.size(logits))
+        tensors = self.random_tensors(config, np.random.default_rng(0), 0.0)
+        _, bias = self.last_layer(config)
+        return config, {**tensors, bias: self.last_bias(config, np.asarray(logits)).astype(np.float32)}
 
 
 def _float64(tensors: Tensors) -> Float64Tensors:

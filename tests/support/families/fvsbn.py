@@ -35,7 +35,6 @@ class FVSBNFamily(Family):
         },
         references={"fvsbn": config(61)},
     )
-    last_layer = ("weight", "bias")
     lacks = frozenset({"features", "features at a step"})
     core_step = CoreStep("fvsbn_score", "fvsbn_gradient", ["weight", "bias"])
 
@@ -50,6 +49,9 @@ class FVSBNFamily(Family):
     def weights(self, config: Config, rng: np.random.Generator) -> Float64Tensors:
         d = config["n_dims"]
         return {"weight": np.tril(rng.normal(size=(d, d)), -1), "bias": rng.normal(size=d)}
+
+    def last_layer(self, config: Config) -> tuple[str, ...]:
+        return ("weight", "bias")
 
     def n_params(self, config: Config) -> int:
         return int(config["n_dims"] * (config["n_dims"] + 1) // 2)

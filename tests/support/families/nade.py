@@ -37,7 +37,6 @@ class NADEFamily(Family):
         },
         references={"nade": config(200, 150), "nade-order": config(37, 83, list(range(36, -1, -1)))},
     )
-    last_layer = ("V", "b")
     revision = 3
     core_step = CoreStep("nade_score", "nade_gradient", ["W", "c", "V", "b"])
 
@@ -64,6 +63,9 @@ class NADEFamily(Family):
             "V": rng.normal(size=(d, h)),
             "b": rng.normal(size=d),
         }
+
+    def last_layer(self, config: Config) -> tuple[str, ...]:
+        return ("V", "b")
 
     def n_params(self, config: Config) -> int:
         d, h = config["n_dims"], config["n_hidden"]
