@@ -14,8 +14,8 @@ pub trait Steps {
     fn n_steps(&self) -> usize;
     /// Finds the values at a step from the parameters (samples, parameters) of their conditionals.
     fn decide(&mut self, step: usize, samples: Range<usize>, parameters: &[f32]) -> Result<(), Error>;
-    /// A sample's value at a step that is decided.
-    fn value(&self, sample: usize, step: usize) -> u32;
+    /// The values of all samples at a step that is decided.
+    fn values(&self, step: usize, values: &mut [u32]);
     /// Where a sample's features are to be written, if they are wanted.
     fn features(&mut self, sample: usize) -> Option<&mut [f32]>;
     /// Whether the caller has asked to stop.
@@ -35,8 +35,10 @@ impl Steps for Block<'_> {
     fn decide(&mut self, step: usize, samples: Range<usize>, parameters: &[f32]) -> Result<(), Error> {
         Block::decide(self, step, samples, parameters)
     }
-    fn value(&self, sample: usize, step: usize) -> u32 {
-        Block::value(self, sample, step)
+    fn values(&self, step: usize, values: &mut [u32]) {
+        for (sample, value) in values.iter_mut().enumerate() {
+            *value = self.value(sample, step);
+        }
     }
     fn features(&mut self, sample: usize) -> Option<&mut [f32]> {
         Block::features(self, sample)

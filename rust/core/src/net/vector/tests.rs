@@ -81,8 +81,8 @@ impl Steps for Samples {
         self.parameters[step] = parameters.to_vec();
         Ok(())
     }
-    fn value(&self, sample: usize, step: usize) -> u32 {
-        self.values[step][sample]
+    fn values(&self, step: usize, values: &mut [u32]) {
+        values.copy_from_slice(&self.values[step]);
     }
     fn features(&mut self, sample: usize) -> Option<&mut [f32]> {
         (self.n_features > 0).then(|| &mut self.features[sample * self.n_features..][..self.n_features])
