@@ -35,9 +35,8 @@ pub fn vector(graph: &Graph<'_>, dims: &[Dim]) -> Result<Vector, Error> {
         _ => true,
     };
     let readers = readers(graph);
-    let reads_ones = |(index, node): &(usize, &Node)| {
-        ones && readers[*index] > 0 && matches!(node.op, Op::Taps { from: 0, .. })
-    };
+    let reads_ones =
+        |(index, node): &(usize, &Node)| ones && readers[*index] > 0 && matches!(node.op, Op::Taps { from: 0, .. });
     let stored = readers[0] > graph.nodes.iter().enumerate().filter(reads_ones).count();
     let places = vec![None; graph.nodes.len()];
     let mut build = Build { graph, dims, ones, readers, stored, places, nodes: Vec::new(), n_units: 0, n_params: 0 };
@@ -89,7 +88,11 @@ impl Build<'_> {
                 // In place, if nobody else reads what was there.
                 if self.readers[*from] == 1 && *from != 0 {
                     let at = self.source(*from).at;
-                    return Ok(super::Node { units, at, layer: self.elementwise(Function::Pointwise(*function), [sources, Vec::new()]) });
+                    return Ok(super::Node {
+                        units,
+                        at,
+                        layer: self.elementwise(Function::Pointwise(*function), [sources, Vec::new()]),
+                    });
                 }
                 self.elementwise(Function::Pointwise(*function), [sources, Vec::new()])
             }
@@ -116,7 +119,9 @@ impl Build<'_> {
         let at = self.n_units;
         self.n_units += match &layer {
             Layer::Values { .. } | Layer::OneHot if !self.stored => 0,
-            Layer::Dense(dense) if self.is_windowed(index) => dense.far.iter().map(|part| part.units.len()).max().unwrap_or(0),
+            Layer::Dense(dense) if self.is_windowed(index) => {
+                dense.far.iter().map(|part| part.units.len()).max().unwrap_or(0)
+            }
             _ => units.len(),
         };
         Ok(super::Node { units, at, layer })

@@ -124,15 +124,17 @@ impl Builder {
         }
         let all_bits = (0..n_dims).all(|d| n_classes(d) == 2);
         let dims: Vec<Dim> = (0..n_dims)
-            .map(|d| Dim { step: order[d], n_classes: n_classes(d), n_parameters: if all_bits { 1 } else { n_classes(d) } })
+            .map(|d| Dim {
+                step: order[d],
+                n_classes: n_classes(d),
+                n_parameters: if all_bits { 1 } else { n_classes(d) },
+            })
             .collect();
         let (op, degrees) = match input {
             Some((scale, shift)) => {
                 (Op::Values { scale, shift }, dims.iter().map(|dim| dim.step as i32).collect::<Vec<_>>())
             }
-            None => {
-                (Op::OneHot, dims.iter().flat_map(|dim| vec![dim.step as i32; dim.n_classes as usize]).collect())
-            }
+            None => (Op::OneHot, dims.iter().flat_map(|dim| vec![dim.step as i32; dim.n_classes as usize]).collect()),
         };
         Self { random, nodes: vec![Node { name: "input".into(), op, degrees, lag: Lag::NOTHING }], dims }
     }
@@ -205,7 +207,12 @@ fn cases() -> Vec<Case> {
     for (name, n_classes, input) in
         [("bits", 2, Some((1.0, 0.0))), ("one-hot", 5, None), ("values", 5, Some((0.5, -1.0))), ("both bits", 2, None)]
     {
-        let mut b = Builder::new(99 + u64::from(n_classes), 45, |d| if name == "one-hot" { 2 + d as u32 % 4 } else { n_classes }, input);
+        let mut b = Builder::new(
+            99 + u64::from(n_classes),
+            45,
+            |d| if name == "one-hot" { 2 + d as u32 % 4 } else { n_classes },
+            input,
+        );
         let first = b.hidden(0, 60);
         let h = b.relu(first);
         let second = b.hidden(h, 60);

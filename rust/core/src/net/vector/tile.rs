@@ -199,7 +199,8 @@ impl Walk<'_> {
             InLanes::Units => {
                 for sample in 0..self.len {
                     let all = &mut flat_mut(self.units)[sample * self.sample_step..];
-                    let members: Vec<_> = sources.iter().map(|source| [Pack([all[source[unit] as usize]; LANES])]).collect();
+                    let members: Vec<_> =
+                        sources.iter().map(|source| [Pack([all[source[unit] as usize]; LANES])]).collect();
                     let mut out = [Pack::ZERO];
                     average_bits(l, &members.iter().map(<[Pack; 1]>::as_slice).collect::<Vec<_>>(), &mut out);
                     all[to] = out[0].0[0];
