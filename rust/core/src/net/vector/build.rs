@@ -211,6 +211,7 @@ impl Build<'_> {
         let reads_ones = |node: &super::Node| matches!(&node.layer, Layer::Dense(dense) if dense.from == 0);
         Vector {
             n_steps: dims.len(),
+            bits: dims.iter().all(|dim| dim.n_parameters == 1),
             n_units: self.n_units,
             output: self.places[graph.output].expect("a node that is needed"),
             windowed: self.is_windowed(graph.output),

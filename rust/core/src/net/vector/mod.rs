@@ -7,6 +7,7 @@
 //! A vector holds either 16 samples, or 16 units of one sample where there are few samples. Every sum is one chain of fused
 //! multiply-adds, bias first, then inputs by degree, so the bits are the same.
 
+mod bits;
 mod build;
 mod dense;
 mod elementwise;
@@ -69,6 +70,8 @@ pub struct Vector {
     output: usize,
     /// The output's units are stored for a stretch at a time: nobody but the block reads them.
     windowed: bool,
+    /// The space is one of bits.
+    bits: bool,
     /// Some dense layer reads the list of those channels of the input that are one, of bits or of one-hot classes.
     ones: bool,
     /// The input is stored as numbers too: some node reads these.

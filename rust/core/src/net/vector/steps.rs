@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::bits::View;
 use crate::{block::Block, error::Error, kernels::Isa};
 
 /// A block of samples.
@@ -12,6 +13,10 @@ pub trait Steps {
     fn len(&self) -> usize;
     /// Steps to walk.
     fn n_steps(&self) -> usize;
+    /// Teacher forcing: all values are known before the walk.
+    fn given(&self) -> bool;
+    /// The view of bits, in a space of bits whose values are not decoded.
+    fn bits(&mut self) -> Option<View<'_>>;
     /// Finds the values at a step from the parameters (samples, parameters) of their conditionals.
     fn decide(&mut self, step: usize, samples: Range<usize>, parameters: &[f32]) -> Result<(), Error>;
     /// The values of all samples at a step that is decided.
@@ -31,6 +36,14 @@ impl Steps for Block<'_> {
     }
     fn n_steps(&self) -> usize {
         self.n_steps
+    }
+    fn given(&self) -> bool {
+        Block::given(self)
+    }
+    fn bits(&mut self) -> Option<View<'_>> {
+        let given = Block::given(self);
+        let bits = Block::bits(self);
+        (!bits.decoded()).then_some(View { field: bits.field, x: bits.x, given })
     }
     fn decide(&mut self, step: usize, samples: Range<usize>, parameters: &[f32]) -> Result<(), Error> {
         Block::decide(self, step, samples, parameters)

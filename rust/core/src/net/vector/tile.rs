@@ -24,6 +24,8 @@ pub struct Tile<'w, 'a> {
     pub end: usize,
     /// Steps that have a value.
     pub n_steps: usize,
+    /// [`Walk::turns_bits`]
+    pub turns_bits: bool,
 }
 
 impl Kernel for Tile<'_, '_> {
@@ -31,15 +33,27 @@ impl Kernel for Tile<'_, '_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) -> Self::Output {
-        let Self { walk, first, end, n_steps } = self;
+        let Self { walk, first, end, n_steps, turns_bits } = self;
+        let last = end.min(n_steps);
+        if turns_bits && first < last {
+            walk.begin_bits(l, first);
+        }
         for step in first..end {
             for index in 0..walk.net.nodes.len() {
                 walk.compute(l, index, (first, step));
             }
-            if step < n_steps {
-                let last = step + 1 == end.min(n_steps);
-                walk.decide(step, last)?;
+            if step < last && turns_bits {
+                walk.decide_bits(l, step);
+                walk.tell_bits(l, step, step + 1 < end);
+            } else if step < last {
+                walk.decide(step)?;
                 walk.tell(l, step, step + 1 < end);
+            }
+        }
+        if first < last {
+            walk.check_finite(last - 1)?;
+            if turns_bits {
+                walk.end_bits(l, first, last);
             }
         }
         Ok(())

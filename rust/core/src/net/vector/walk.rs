@@ -2,6 +2,7 @@
 
 use super::{
     Layer, Vector,
+    bits::TileOfBits,
     dense::{Dense, Part, STRETCH, TILE},
     rows::Lists,
     steps::Steps,
@@ -77,6 +78,8 @@ pub struct Walk<'a> {
     pub values: Vec<u32>,
     /// For a categorical mean.
     pub logits: Vec<f32>,
+    /// For blocks of bits.
+    pub bits: TileOfBits,
 }
 
 impl Vector {
@@ -147,6 +150,7 @@ impl Vector {
             parameters: floats,
             values: vec![0; len],
             logits: Vec::new(),
+            bits: TileOfBits::default(),
         };
         walk.run()
     }
@@ -163,6 +167,7 @@ impl Walk<'_> {
         let features = self.net.features.is_some() && self.block.features(0).is_some();
         // Units that know all values concern features alone.
         let end = if features { n_steps + 1 } else { n_steps };
+        let turns_bits = self.turns_bits();
         for tile in (0..end).step_by(TILE) {
             if tile.is_multiple_of(STRETCH) {
                 self.block.check()?;
@@ -171,7 +176,7 @@ impl Walk<'_> {
             }
             self.near(tile / TILE);
             let isa = self.isa;
-            isa.run(Tile { walk: self, first: tile, end: end.min(tile + TILE), n_steps })?;
+            isa.run(Tile { walk: self, first: tile, end: end.min(tile + TILE), n_steps, turns_bits })?;
         }
         if features {
             self.show_features(n_steps);
@@ -199,11 +204,10 @@ impl Walk<'_> {
     }
 
     /// Finds the values at a step.
-    pub fn decide(&mut self, step: usize, last_of_tile: bool) -> Result<(), Error> {
+    pub fn decide(&mut self, step: usize) -> Result<(), Error> {
         let len = self.len;
         let units = &self.net.parameters[self.net.begins[step]..self.net.begins[step + 1]];
-        let poisoned = last_of_tile && flat(&self.poison)[..len].iter().any(|poison| poison.is_nan());
-        if let (&[unit], InLanes::Samples, false) = (units, self.in_lanes, poisoned) {
+        if let (&[unit], InLanes::Samples) = (units, self.in_lanes) {
             let unit = self.unit(self.net.output, unit as usize);
             return self.block.decide(step, 0..len, &flat(self.units)[unit * self.unit_step..][..len]);
         }
@@ -214,49 +218,73 @@ impl Walk<'_> {
             let from = flat(self.units)[from..].iter().step_by(self.sample_step);
             self.parameters[p..].iter_mut().step_by(units.len()).zip(from).for_each(|(to, &from)| *to = from);
         }
-        if poisoned {
-            // The block knows how to say which sample it is.
-            for (parameters, poison) in self.parameters.chunks_exact_mut(units.len()).zip(flat(&self.poison)) {
-                parameters[0] += poison;
-            }
-        }
         self.block.decide(step, 0..len, self.parameters)
+    }
+
+    /// Whether all units have been finite, as a tile ends; the error is the block's, which knows its samples.
+    pub fn check_finite(&mut self, step: usize) -> Result<(), Error> {
+        let poison = &flat(&self.poison)[..self.len];
+        if poison.iter().all(|poison| !poison.is_nan()) {
+            return Ok(());
+        }
+        let n_parameters = self.net.begins[step + 1] - self.net.begins[step];
+        self.parameters.clear();
+        self.parameters.extend(poison.iter().flat_map(|&poison| std::iter::repeat_n(poison, n_parameters)));
+        self.block.decide(step, 0..self.len, self.parameters)
     }
 
     /// Shows the network the values of a step.
     #[inline(always)]
     pub fn tell<L: Lanes>(&mut self, l: L, step: usize, goes_on: bool) {
-        let net = self.net;
-        let input = &net.nodes[0];
-        let units = input.units.of(step + 1..step + 2);
         self.block.values(step, &mut self.values);
-        for sample in 0..self.values.len() {
-            let value = self.values[sample];
-            if net.stored {
-                let place = |unit: usize| (input.at + unit) * self.unit_step + sample * self.sample_step;
-                match input.layer {
-                    Layer::Values { scale, shift } => {
-                        flat_mut(self.units)[place(units.start)] = scale.mul_add(value as f32, shift);
-                    }
-                    _ => {
-                        for unit in units.clone() {
-                            let one = unit - units.start == value as usize;
-                            flat_mut(self.units)[place(unit)] = f32::from(u8::from(one));
-                        }
-                    }
+        for sample in 0..self.len {
+            self.tell_one(l, step, sample, self.values[sample], goes_on);
+        }
+    }
+
+    /// The same for one sample.
+    #[inline(always)]
+    pub fn tell_one<L: Lanes>(&mut self, l: L, step: usize, sample: usize, value: u32, goes_on: bool) {
+        if self.net.stored {
+            self.write(step, sample, value);
+        }
+        if self.net.ones {
+            self.add_one(l, step, sample, value, goes_on);
+        }
+    }
+
+    /// Writes the numbers that the input is for a value.
+    #[inline(always)]
+    fn write(&mut self, step: usize, sample: usize, value: u32) {
+        let input = &self.net.nodes[0];
+        let units = input.units.of(step + 1..step + 2);
+        let place = |unit: usize| (input.at + unit) * self.unit_step + sample * self.sample_step;
+        match input.layer {
+            Layer::Values { scale, shift } => {
+                flat_mut(self.units)[place(units.start)] = scale.mul_add(value as f32, shift);
+            }
+            _ => {
+                for unit in units.clone() {
+                    let one = unit - units.start == value as usize;
+                    flat_mut(self.units)[place(unit)] = f32::from(u8::from(one));
                 }
             }
-            if net.ones {
-                let one = match input.layer {
-                    Layer::Values { .. } if value == 0 => continue,
-                    Layer::Values { .. } => units.start,
-                    _ => units.start + value as usize,
-                };
-                self.lists.push(sample, one as u32);
-                if goes_on {
-                    self.push_one(l, step, sample, one);
-                }
-            }
+        }
+    }
+
+    /// Adds the one that a value is to the sample's list, and to the sums of its tile if that goes on.
+    #[inline(always)]
+    fn add_one<L: Lanes>(&mut self, l: L, step: usize, sample: usize, value: u32, goes_on: bool) {
+        let input = &self.net.nodes[0];
+        let begin = input.units.begin(step + 1);
+        let one = match input.layer {
+            Layer::Values { .. } if value == 0 => return,
+            Layer::Values { .. } => begin,
+            _ => begin + value as usize,
+        };
+        self.lists.push(sample, one as u32);
+        if goes_on {
+            self.push_one(l, step, sample, one);
         }
     }
 
