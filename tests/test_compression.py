@@ -32,7 +32,7 @@ def ideal(model: ancestral.Model, x: np.ndarray) -> float:
 def assert_comes_back(case: Case, x: np.ndarray, block_len: int) -> bytes:
     blob = case.model.encode(x, block_len=block_len)
     decoded = case.model.decode(blob)
-    assert (type(blob), decoded.dtype, decoded.shape) == (bytes, np.uint8, x.shape)
+    assert (type(blob), decoded.dtype, decoded.shape) == (bytes, case.dtype, x.shape)
     np.testing.assert_array_equal(decoded, x)
     return blob
 

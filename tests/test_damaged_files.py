@@ -255,7 +255,7 @@ def test_wrong_configs_of_a_pixelcnn(key: str, value: Any, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", SMALL)
 def test_parts_that_do_not_fit(name: str, build: Callable[..., Case], tmp_path: Path) -> None:
-    """Of every family: tensors that are missing, one too many, of other shapes; config entries of another sort."""
+    """Of every family: tensors that are missing, one too many, of other shapes; settings of another sort."""
     family, config, tensors, _ = build(*SMALL[name])
     wrong = [{**tensors, "another": np.zeros(2, np.float32)}, {}]
     for key, value in tensors.items():
@@ -265,8 +265,16 @@ def test_parts_that_do_not_fit(name: str, build: Callable[..., Case], tmp_path: 
         refused(tmp_path, family.file(config, parts))
         with pytest.raises(ancestral.FormatError):
             family.model(config, parts)
-    for key in config:
-        refused(tmp_path, family.file({**config, key: {"a": 1}}, tensors))
+    if (graph := family.graph(config)) is None:
+        for key in config:
+            refused(tmp_path, family.file({**config, key: {"a": 1}}, tensors))
+        return
+    # A network's config is for those who train it; what it is says the graph.
+    for part in [graph, graph["space"], *graph["nodes"]]:
+        for key, value in list(part.items()):
+            part[key] = {"a": 1}
+            refused(tmp_path, file_of(family.kind, config, tensors, graph))
+            part[key] = value
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

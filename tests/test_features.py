@@ -1,4 +1,4 @@
-"""Features: the hidden units of NADE and PixelCNN."""
+"""Features: the hidden units of models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_matches_the_oracle(name: str, build: Callable[..., Case]) -> None:
     assert features.shape == expected.shape
     np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-5)
     if case.model.n_dims > 1 and expected.any():  # a single ReLU may be dead
-        assert len(np.unique(features)) > 5
+        assert len(np.unique(features)) > 1
 
 
 @pytest.mark.parametrize("name", BY_STEP)
@@ -35,8 +35,9 @@ def test_after_every_step(name: str, build: Callable[..., Case]) -> None:
     for step in range(case.model.n_dims + 1):
         features = case.model.features(x, step=step)
         np.testing.assert_allclose(features, case.features(x, step), rtol=1e-5, atol=1e-6)
+        later = case.model.order[step:]
         changed = x.copy()
-        changed[:, case.model.order[step:]] ^= 1
+        changed[:, later] = (changed[:, later] + 1) % case.classes[later]
         np.testing.assert_array_equal(case.model.features(changed, step=step), features)
     np.testing.assert_array_equal(features, case.model.features(x))
 

@@ -44,7 +44,10 @@ def test_a_file_is_plain_safetensors(small: Case, tmp_path: Path) -> None:
     small.model.save(path)
     header, data = split(path.read_bytes())
     metadata = header.pop("__metadata__")
-    assert set(metadata) == {"format", "version", "kind", "config"}
+    graph = small.family.graph(small.config)
+    assert set(metadata) == {"format", "version", "kind", "config", *(["graph"] if graph else [])}
+    assert metadata["version"] == ("2" if graph else "1")
+    assert json.loads(metadata.get("graph", "null")) == graph
     assert metadata["kind"] == small.family.kind
     assert json.loads(metadata["config"]) == small.config
     assert set(header) == set(small.tensors)

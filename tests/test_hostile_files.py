@@ -46,11 +46,10 @@ def test_any_bit_of_the_file_changed(name: str, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     case.model.save(path)
     content = path.read_bytes()
-    data = split(content)[1]
-    # Of a PixelCNN's header, which test_damaged_files.py has, one bit a byte is enough.
-    bits = range(8 * (len(content) - len(data)), 8 * len(content)) if len(content) > 1000 else range(8 * len(content))
-    if len(bits) > 8000:
-        bits = bits[:: len(bits) // 8000]
+    header, size = len(content) - len(split(content)[1]), 8 * len(content)
+    bits = [*range(size)]
+    if len(content) > 1000:  # of a long header one bit a byte, of many weights some
+        bits = [8 * byte + byte % 8 for byte in range(header)] + [*range(8 * header, size, -(-size // 8000))]
     x = case.events(2)
     n_accepted = 0
     for bit in bits:

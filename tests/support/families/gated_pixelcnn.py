@@ -135,8 +135,9 @@ class GatedPixelCNNFamily(Family):
         if config["n_embedding"] is None:
             u = x * config["input_scale"] + config["input_shift"]
         else:
-            ones = x[:, :, None] == np.arange(config["n_classes"])[:, None, None]
-            u = conv("embedding", ones.reshape(len(x), -1, *x.shape[2:]).astype(np.float64))
+            n_classes, (n, c, height, width) = config["n_classes"], x.shape
+            ones = x[:, :, None] == np.arange(n_classes)[:, None, None]
+            u = conv("embedding", ones.reshape(n, c * n_classes, height, width).astype(np.float64))
         v = h = u
         skips: list[Float] = []
         for layer in _layers(config):

@@ -198,7 +198,8 @@ def _inputs(config: Config, x: Float) -> Float:
     """x, or a one for the class of each dimension."""
     if config["n_classes"] == 2:
         return x
-    return np.asarray(x[:, :, None] == np.arange(config["n_classes"]), np.float64).reshape(len(x), -1)
+    ones = x[:, :, None] == np.arange(config["n_classes"])
+    return ones.reshape(len(x), config["n_dims"] * config["n_classes"]).astype(np.float64)
 
 
 def _layers(config: Config, tensors: Float64Tensors, x: Float, mask: int) -> list[Float]:

@@ -75,7 +75,7 @@ class PixelCNNFamily(Family):
             "categorical-256": config((1, 1, 1), 256),
             "pixelcnn-no-head": config((1, 2, 4), head_layers=0, input_kernel_size=3),
             "pixelcnn-relu": config((1, 3, 3), relu=["input", "conv", "branch", "sum"], head_layers=3),
-            "pixelcnn-kernels-rgb": config((3, 2, 1), 3, n_channels=8, input_kernel_size=1, kernel_size=5),
+            "pixelcnn-kernels-rgb": config((3, 2, 1), 3, n_channels=8, input_kernel_size=3, kernel_size=5),
         },
         few=["pixelcnn-rgb", "categorical", "categorical-rgb", "pixelcnn-kernels-rgb"],
         medium={
@@ -100,6 +100,7 @@ class PixelCNNFamily(Family):
             "channels-4": config((4, 2, 3), 2, n_channels=12, n_head=9),
             "affine-classes": config((1, 4, 4), 7, input_scale=0.3, input_shift=2.5),
             "pixelcnn-odd": config((3, 5, 7), 4, n_channels=20, n_head=23),
+            "pixelcnn-own-pixel": config((3, 3, 2), 3, n_channels=8, input_kernel_size=1),
             "pixelcnn-kernels": config((1, 6, 7), n_channels=18, input_kernel_size=5, kernel_size=1, head_layers=2),
             "pixelcnn-relu-rgb": config((3, 4, 3), 5, n_channels=14, relu=POSITIONS, kernel_size=7),
         },
