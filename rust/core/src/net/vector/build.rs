@@ -207,7 +207,6 @@ impl Build<'_> {
             let step = |channel: u32| node.units.step(node.units.places[channel as usize] as usize) as u32;
             (0..node.units.len() as u32).map(|channel| (unit(node, channel), step(channel))).collect()
         });
-        let bytes = |node: &super::Node| if let Layer::Dense(dense) = &node.layer { dense.bytes() } else { 0 };
         let reads_ones = |node: &super::Node| matches!(&node.layer, Layer::Dense(dense) if dense.from == 0);
         Vector {
             n_steps: dims.len(),
@@ -221,7 +220,6 @@ impl Build<'_> {
             parameters,
             features,
             n_params: self.n_params,
-            bytes: nodes.iter().map(bytes).sum(),
             nodes: self.nodes,
         }
     }

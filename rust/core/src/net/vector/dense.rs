@@ -134,9 +134,4 @@ impl Dense {
     pub fn weights(&self, part: &Part) -> &[Pack] {
         &self.weights[part.weights..][..part.inputs.len() * part.packs()]
     }
-
-    /// Bytes of weights.
-    pub fn bytes(&self) -> usize {
-        self.weights.len() * size_of::<Pack>()
-    }
 }

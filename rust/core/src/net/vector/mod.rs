@@ -83,8 +83,6 @@ pub struct Vector {
     /// For each channel of the features, its unit among those of all nodes, and the step before which it is computed.
     features: Option<Vec<(u32, u32)>>,
     n_params: usize,
-    /// Bytes of weights.
-    bytes: usize,
 }
 
 impl Vector {
