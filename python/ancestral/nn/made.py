@@ -214,8 +214,9 @@ class MaskedLinear(nn.Linear):
         super().__init__(len(degrees[0][0]), len(degrees[0][1]), bias)
         self.degrees = degrees
         self._set_degrees()
+        self.register_load_state_dict_post_hook(MaskedLinear._set_degrees)  # type: ignore[no-untyped-call]
 
-    def _set_degrees(self) -> None:
+    def _set_degrees(self, *_: Any) -> None:
         """Put the degrees where the weights are."""
         device = next(self.parameters()).device  # not the weight's, which a hook may compute
         for mask, pair in enumerate(self.degrees):
