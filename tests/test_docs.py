@@ -152,7 +152,7 @@ NUMBERS = {
     "samples of a block of PixelCNN": (
         "docs/reliability.md",
         r"(\d+) \(PixelCNN\)",
-        "models/pixelcnn.rs",
+        "net/raster/mod.rs",
         r"BLOCK: usize = (\d+)",
     ),
     "samples of a compressed block": (

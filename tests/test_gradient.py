@@ -177,7 +177,7 @@ def test_backend_torch_does_not_run_in_the_core(kind, monkeypatch):
     build(kind, 10).double().log_prob(x)
     with pytest.raises(AssertionError, match="in the core"):
         build(kind, 10).log_prob(x)
-    with pytest.raises(ValueError, match='backend must be "auto" or "torch", got \'gpu\''):
+    with pytest.raises(ValueError, match='backend is \'gpu\'; wanted "auto" or "torch"'):
         build(kind, 10, backend="gpu")
 
 

@@ -16,11 +16,11 @@ from ancestral._arguments.data import (
     stacked,
     values,
 )
-from ancestral._arguments.numbers import LAST_INDEX, LAST_ROW, batch_size, flag, integer, real, threads
+from ancestral._arguments.numbers import LAST_INDEX, LAST_ROW, batch_size, flag, integer, integers, real, threads
 from ancestral._arguments.outputs import Scalar, empty, output, parts
 from ancestral._arguments.random import Rng, seed
 from ancestral._arguments.shapes import wrong_shape
-from ancestral._arguments.strings import brief, json_text, path, text
+from ancestral._arguments.strings import brief, choice, json_text, path, text
 
 __all__ = [
     "LAST_INDEX",
@@ -33,11 +33,13 @@ __all__ = [
     "batch_size",
     "bounds",
     "brief",
+    "choice",
     "empty",
     "events",
     "evidence",
     "flag",
     "integer",
+    "integers",
     "is_tensor",
     "json_text",
     "log_probs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,15 @@ def integer(name: str, value: object, low: int, high: int | None = None) -> int:
         wanted = f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}"
         raise ValueError(f"{name} is {brief(number)}; wanted {wanted}")
     return number
+
+
+def integers(name: str, value: object, low: int, each: str) -> tuple[int, ...]:
+    """Integers from `low` up, at least one; `each` is what each of them is for, for an error."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise TypeError(f"{name} is {brief(value)}; wanted a sequence of integers, one a {each}")
+    if not value:
+        raise ValueError(f"{name} is empty; wanted at least one {each}")
+    return tuple(integer(f"{name}[{i}]", number, low) for i, number in enumerate(value))
 
 
 def real(name: str, value: object, low: float = -math.inf, high: float = math.inf, *, strictly: bool = False) -> float:

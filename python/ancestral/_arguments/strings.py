@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,15 @@ def brief(value: object) -> str:
     except Exception:  # of an int with more digits than Python prints, or an object's own
         return f"<{type(value).__name__}>"
     return line if len(line) <= 100 else line[:99] + "…"
+
+
+def choice(name: str, value: object, names: Sequence[str]) -> str:
+    """One of these names."""
+    if not isinstance(value, str) or value not in names:
+        *most, last = [f'"{known}"' for known in names]
+        error = ValueError if isinstance(value, str) else TypeError
+        raise error(f"{name} is {brief(value)}; wanted {', '.join(most)} or {last}")
+    return value
 
 
 def text(name: str, value: object) -> str:

@@ -207,11 +207,6 @@ class Autoregressive(nn.Module, ABC):
         return {**self.__dict__, "_export": None}
 
 
-def as_size(value: Any, name: str, at_least: int = 1, at_most: int | None = None) -> int:
-    """Value as an int, or an error that names the argument."""
-    return arguments.integer(name, value, at_least, at_most)
-
-
 def as_order(order: Any, n_dims: int) -> tuple[int, ...] | None:
     """Order as a tuple of ints, None if it is the natural one, or an error that says what is wrong."""
     if order is None:

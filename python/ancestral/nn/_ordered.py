@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from ancestral import _arguments as arguments
 from ancestral.nn import _core_step
-from ancestral.nn._base import Autoregressive, as_order, as_size
+from ancestral.nn._base import Autoregressive, as_order
 from ancestral.nn._events import as_events
 from ancestral.nn._reparametrized import reparametrize
 from ancestral.nn._transforms import is_differentiated
@@ -26,7 +27,7 @@ class Ordered(Autoregressive):
     """`order` as a buffer, None for the natural one."""
 
     def __init__(self, n_dims: int, n_classes: int, order: Any) -> None:
-        super().__init__((as_size(n_dims, "n_dims"),), n_classes)
+        super().__init__((arguments.integer("n_dims", n_dims, 1),), n_classes)
         self.order = as_order(order, self.n_dims)
         self.register_buffer("steps", None if self.order is None else torch.tensor(self.order))
 
@@ -72,9 +73,7 @@ class OrderedBits(Ordered):
 
     def __init__(self, n_dims: int, order: Any, backend: str) -> None:
         super().__init__(n_dims, 2, order)
-        if backend not in ("auto", "torch"):
-            raise ValueError(f'backend must be "auto" or "torch", got {backend!r}')
-        self.backend = backend
+        self.backend = arguments.choice("backend", backend, ("auto", "torch"))
 
     @abstractmethod
     def _step_logits(self, z: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ancestral.nn._base import Autoregressive, as_size
+from ancestral import _arguments as arguments
+from ancestral.nn._base import Autoregressive
 from ancestral.nn._gated_layers import GatedLayer, PlainLayer
 from ancestral.nn._graph import Nodes, add, add_taps, graph_of
 from ancestral.nn._images import as_affine, as_image_shape, as_kernel_size, as_logits, degrees_of
@@ -128,23 +129,21 @@ class GatedPixelCNN(Autoregressive):
         input_shift: float | None = None,
     ) -> None:
         shape = as_image_shape(event_shape)
-        super().__init__(shape, as_size(n_classes, "n_classes", 2, MAX_CLASSES))
+        super().__init__(shape, arguments.integer("n_classes", n_classes, 2, MAX_CLASSES))
         n_image = shape[0]
-        self.n_channels = as_size(n_channels, "n_channels", n_image)
+        self.n_channels = arguments.integer("n_channels", n_channels, n_image)
         self.dilations = _as_dilations(n_layers, dilations)
         self.input_kernel_size = as_kernel_size(input_kernel_size, "input_kernel_size", 3)
         self.kernel_size = as_kernel_size(kernel_size, "kernel_size", 3)
-        self.gated_input = _as_bool(gated_input, "gated_input")
-        self.n_embedding = None if n_embedding is None else as_size(n_embedding, "n_embedding")
-        self.shifted = _as_bool(shifted, "shifted")
-        self.vertical_residual = _as_bool(vertical_residual, "vertical_residual")
-        self.skip = _as_bool(skip, "skip")
-        self.n_head = as_size(n_head, "n_head", n_image)
-        self.head_layers = as_size(head_layers, "head_layers", 0)
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-        self.activation = activation
-        self.activation_first = _as_bool(activation_first, "activation_first")
+        self.gated_input = arguments.flag("gated_input", gated_input)
+        self.n_embedding = None if n_embedding is None else arguments.integer("n_embedding", n_embedding, 1)
+        self.shifted = arguments.flag("shifted", shifted)
+        self.vertical_residual = arguments.flag("vertical_residual", vertical_residual)
+        self.skip = arguments.flag("skip", skip)
+        self.n_head = arguments.integer("n_head", n_head, n_image)
+        self.head_layers = arguments.integer("head_layers", head_layers, 0)
+        self.activation = arguments.choice("activation", activation, tuple(ACTIVATIONS))
+        self.activation_first = arguments.flag("activation_first", activation_first)
         self.input_scale: float | None = None
         self.input_shift: float | None = None
         if n_embedding is None:
@@ -278,18 +277,8 @@ def _one_hot(x: Tensor, n_classes: int) -> Tensor:
 
 def _as_dilations(n_layers: Any, dilations: Any) -> tuple[int, ...]:
     if dilations is None:
-        return (1,) * as_size(N_LAYERS if n_layers is None else n_layers, "n_layers")
-    if isinstance(dilations, (str, bytes)) or not isinstance(dilations, Sequence):
-        raise TypeError(f"dilations must be a sequence of ints, one a layer, got {dilations!r}")
-    sizes = tuple(as_size(dilation, f"dilations[{i}]") for i, dilation in enumerate(dilations))
-    if not sizes:
-        raise ValueError("dilations must have at least one layer, got none")
-    if n_layers is not None and as_size(n_layers, "n_layers") != len(sizes):
+        return (1,) * arguments.integer("n_layers", N_LAYERS if n_layers is None else n_layers, 1)
+    sizes = arguments.integers("dilations", dilations, 1, "layer")
+    if n_layers is not None and arguments.integer("n_layers", n_layers, 1) != len(sizes):
         raise ValueError(f"n_layers is {n_layers}, but dilations has {len(sizes)}; wanted one of them, or the same")
     return sizes
-
-
-def _as_bool(value: Any, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be a bool, got {value!r}")
-    return value

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ancestral.nn._base import as_size
+from ancestral import _arguments as arguments
 from ancestral.nn._ordered import Ordered
 from ancestral.nn._reparametrized import reparametrize
 
@@ -94,17 +94,14 @@ class MADE(Ordered):
         n_masks: int = 1,
         direct: bool = False,
     ) -> None:
-        super().__init__(n_dims, as_size(n_classes, "n_classes", 2, MAX_CLASSES), order)
-        self.hidden_sizes = _as_sizes(hidden)
-        if degrees not in ("natural", "random"):
-            raise ValueError(f'degrees must be "natural" or "random", got {degrees!r}')
-        self.degrees = degrees
-        self.seed = as_size(seed, "seed", 0, 2**32 - 1)
-        self.n_masks = as_size(n_masks, "n_masks")
+        super().__init__(n_dims, arguments.integer("n_classes", n_classes, 2, MAX_CLASSES), order)
+        self.hidden_sizes = arguments.integers("hidden", hidden, 1, "layer")
+        self.degrees = arguments.choice("degrees", degrees, ("natural", "random"))
+        self.seed = arguments.integer("seed", seed, 0, 2**32 - 1)
+        self.n_masks = arguments.integer("n_masks", n_masks, 1)
         if self.n_masks > 1 and degrees == "natural":
             raise ValueError(f'n_masks is {n_masks}, but natural degrees have one mask; wanted degrees="random"')
-        if not isinstance(direct, (bool, np.bool_)):
-            raise TypeError(f"direct must be a bool, got {direct!r}")
+        direct = arguments.flag("direct", direct)
 
         per_input, per_output = (1, 1) if self.n_classes == 2 else (self.n_classes, self.n_classes)
         step = np.argsort(self.order) if self.order is not None else np.arange(self.n_dims)
@@ -270,11 +267,3 @@ def _logits_of_mean(logits: Tensor, n_classes: int) -> Tensor:
     if n_classes > 2:
         return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
     return F.logsigmoid(logits).logsumexp(0) - F.logsigmoid(-logits).logsumexp(0)
-
-
-def _as_sizes(hidden: Any) -> tuple[int, ...]:
-    if not isinstance(hidden, (tuple, list, torch.Size)):
-        raise TypeError(f"hidden must be a sequence of ints, one a layer, such as (500,), got {hidden!r}")
-    if not hidden:
-        raise ValueError("hidden must have at least one layer, got none")
-    return tuple(as_size(size, f"hidden[{i}]") for i, size in enumerate(hidden))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ancestral.nn._base import as_size
+from ancestral import _arguments as arguments
 from ancestral.nn._images import as_kernel_size, degrees_of
 
 if TYPE_CHECKING:
@@ -59,12 +59,11 @@ class MaskedConv2d(nn.Conv2d):
     mask: Tensor
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, mask: str, groups: int = 1) -> None:
-        groups = as_size(groups, "groups")
-        as_size(in_channels, "in_channels", groups)
-        as_size(out_channels, "out_channels", groups)
+        groups = arguments.integer("groups", groups, 1)
+        arguments.integer("in_channels", in_channels, groups)
+        arguments.integer("out_channels", out_channels, groups)
         as_kernel_size(kernel_size, "kernel_size")
-        if mask not in ("A", "B"):
-            raise ValueError(f'mask must be "A" or "B", got {mask!r}')
+        arguments.choice("mask", mask, ("A", "B"))
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
         self._masked = mask, groups
         self.register_buffer("mask", None, persistent=False)

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ancestral import _arguments as arguments
 from ancestral import _core
-from ancestral.nn._base import as_size, at_least_float32
+from ancestral.nn._base import at_least_float32
 from ancestral.nn._core_step import Core
 from ancestral.nn._ordered import OrderedBits
 from ancestral.nn._transforms import has_tangent, in_transform
@@ -80,7 +81,7 @@ class NADE(OrderedBits):
 
     def __init__(self, n_dims: int, n_hidden: int, order: Any = None, *, backend: str = "auto") -> None:
         super().__init__(n_dims, order, backend)
-        self.n_hidden = as_size(n_hidden, "n_hidden")
+        self.n_hidden = arguments.integer("n_hidden", n_hidden, 1)
         # Uniform within 1/sqrt(fan-in), as nn.Linear: activations start where the sigmoid is steep.
         self.W = nn.Parameter(_uniform(self.n_hidden, self.n_dims).T.contiguous())
         self.c = nn.Parameter(torch.zeros(self.n_hidden))

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ancestral.nn._base import Autoregressive, as_size
+from ancestral import _arguments as arguments
+from ancestral.nn._base import Autoregressive
 from ancestral.nn._graph import Nodes, add, add_taps, graph_of
 from ancestral.nn._images import as_affine, as_image_shape, as_kernel_size, as_logits
 from ancestral.nn._reparametrized import reparametrize
@@ -94,15 +95,15 @@ class PixelCNN(Autoregressive):
         relu: Sequence[str] = RELU,
     ) -> None:
         shape = as_image_shape(event_shape)
-        super().__init__(shape, as_size(n_classes, "n_classes", 2, 256))
+        super().__init__(shape, arguments.integer("n_classes", n_classes, 2, 256))
         n_image = shape[0]
-        self.n_channels = as_size(n_channels, "n_channels", 2 * n_image)
+        self.n_channels = arguments.integer("n_channels", n_channels, 2 * n_image)
         if self.n_channels % 2:
-            raise ValueError(f"n_channels must be even, got {n_channels}")
-        self.n_blocks = as_size(n_blocks, "n_blocks", 0)
-        self.n_head = as_size(n_head, "n_head", n_image)
+            raise ValueError(f"n_channels is {n_channels}; wanted an even integer")
+        self.n_blocks = arguments.integer("n_blocks", n_blocks, 0)
+        self.n_head = arguments.integer("n_head", n_head, n_image)
         self.input_scale, self.input_shift = as_affine(input_scale, input_shift, self.n_classes)
-        self.head_layers = as_size(head_layers, "head_layers", 0)
+        self.head_layers = arguments.integer("head_layers", head_layers, 0)
         self.input_kernel_size = as_kernel_size(input_kernel_size, "input_kernel_size")
         self.kernel_size = as_kernel_size(kernel_size, "kernel_size")
         self.relu = _as_positions(relu)
@@ -217,8 +218,7 @@ class _Block(nn.Module):
 def _as_positions(relu: Any) -> tuple[str, ...]:
     """Names of positions, each once, in the order in which they are met."""
     if isinstance(relu, str) or not isinstance(relu, Sequence):
-        raise TypeError(f"relu must be a sequence of names, such as {RELU}, got {relu!r}")
-    for name in relu:
-        if name not in POSITIONS:
-            raise ValueError(f"relu must hold names of {', '.join(POSITIONS)}, got {name!r}")
+        raise TypeError(f"relu is {arguments.brief(relu)}; wanted a sequence of names, such as {RELU}")
+    for i, name in enumerate(relu):
+        arguments.choice(f"relu[{i}]", name, POSITIONS)
     return tuple(name for name in POSITIONS if name in relu)

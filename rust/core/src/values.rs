@@ -157,3 +157,47 @@ impl<'a> ValuesMut<'a> {
         }
     }
 }
+
+/// An array of its own, of the type of a space's values.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Array {
+    /// Of up to 256 classes.
+    U8(Vec<u8>),
+    /// Of up to 65,536 classes.
+    U16(Vec<u16>),
+}
+
+impl Array {
+    /// Zeros for `n` samples.
+    pub fn new(space: &Space, n: usize) -> Self {
+        let len = n * space.n_dims();
+        match Dtype::of(space) {
+            Dtype::U8 => Array::U8(vec![0; len]),
+            Dtype::U16 => Array::U16(vec![0; len]),
+        }
+    }
+
+    /// To read.
+    pub fn read(&self) -> Values<'_> {
+        match self {
+            Array::U8(x) => Values::U8(x),
+            Array::U16(x) => Values::U16(x),
+        }
+    }
+
+    /// To write.
+    pub fn write(&mut self) -> ValuesMut<'_> {
+        match self {
+            Array::U8(x) => ValuesMut::U8(x),
+            Array::U16(x) => ValuesMut::U16(x),
+        }
+    }
+
+    /// Writes a value, which its type holds, at a place.
+    pub fn set(&mut self, at: usize, value: u32) {
+        match self {
+            Array::U8(x) => x[at] = Value::of(value),
+            Array::U16(x) => x[at] = Value::of(value),
+        }
+    }
+}

@@ -10,7 +10,7 @@ use ancestral_core::{
     error::Error,
     model::Model,
     models,
-    values::{Values, ValuesMut},
+    values::Array,
 };
 use fastrand::Rng;
 
@@ -52,29 +52,30 @@ impl Coder {
         let mut coder = Self { model, sha256: checkpoint.sha256(), files: vec![] };
         for _ in 0..8 {
             let (space, n) = (coder.model.space(), rng.usize(..40));
-            let x: Vec<_> = (0..n * space.n_dims()).map(|_| rng.u32(..space.most_classes() as u32) as u8).collect();
+            let mut x = Array::new(space, n);
+            (0..n * space.n_dims()).for_each(|at| x.set(at, rng.u32(..space.n_classes(at % space.n_dims()) as u32)));
             coder.files.push(coder.encode(&x, rng.u32(1..50)).ok()?);
         }
         Some(coder)
     }
 
-    fn encode(&self, x: &[u8], block_len: u32) -> Result<Vec<u8>, Error> {
+    fn encode(&self, x: &Array, block_len: u32) -> Result<Vec<u8>, Error> {
         let space = self.model.space();
-        let score = Score::new(space, Values::U8(x))?;
-        let rows = (x.len() / space.n_dims(), block_len);
+        let score = Score::new(space, x.read())?;
+        let rows = (x.read().len() / space.n_dims(), block_len);
         codec::encode(&*self.model, self.sha256, &score, rows, 1, &mut |_| true)
     }
 
     /// All rows; none of a file with more than are worth the time.
-    fn decode(&self, container: &Container<'_>) -> Result<Option<Vec<u8>>, Error> {
+    fn decode(&self, container: &Container<'_>) -> Result<Option<Array>, Error> {
         container.check_model(&*self.model, &self.sha256)?;
         let space = self.model.space();
         let values = container.header().n_samples.saturating_mul(space.n_dims() as u64);
         if values > VALUES {
             return Ok(None);
         }
-        let mut x = vec![0; values as usize];
-        codec::decode(&*self.model, container, 0..container.n_blocks(), ValuesMut::U8(&mut x), 1, &mut |_| true)?;
+        let mut x = Array::new(space, container.header().n_samples as usize);
+        codec::decode(&*self.model, container, 0..container.n_blocks(), x.write(), 1, &mut |_| true)?;
         Ok(Some(x))
     }
 }
@@ -114,10 +115,10 @@ impl Target for CompressedFiles {
 
 impl Coder {
     /// Whatever is decoded, these are rows of the model: encoded again, they are decoded to themselves.
-    fn comes_back(&self, x: &[u8], block_len: u32) -> Result<(), String> {
+    fn comes_back(&self, x: &Array, block_len: u32) -> Result<(), String> {
         let again = self.encode(x, block_len).and_then(|file| self.decode(&Container::from_bytes(&file)?));
         match again {
-            Ok(Some(again)) if again == x => Ok(()),
+            Ok(Some(again)) if again == *x => Ok(()),
             Ok(_) => Err("the rows came back as others".into()),
             Err(error) => Err(format!("the rows did not come back: {error}")),
         }

@@ -10,7 +10,7 @@ use ancestral_core::{
     model::Model,
     models,
     outputs::Outputs,
-    values::{Values, ValuesMut},
+    values::Array,
 };
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -201,14 +201,14 @@ fn comes_back(checkpoint: &Checkpoint) -> Result<(), String> {
 fn walks(model: &dyn Model, seed: u64) -> Result<(), String> {
     let space = model.space();
     let n_values = N * space.n_dims();
-    let (mut x, mut drawn) = (vec![0; n_values], [f64::NAN; N]);
+    let (mut x, mut drawn) = (Array::new(space, N), [f64::NAN; N]);
     let temperature = [0.0, 1.0, 1e-30, 0.7, 1e6][seed as usize % 5];
     let draw = Draw { seed, start: seed << 40, temperature };
-    let outputs = Outputs { x: Some(ValuesMut::U8(&mut x)), log_prob: Some(&mut drawn), ..Outputs::default() };
+    let outputs = Outputs { x: Some(x.write()), log_prob: Some(&mut drawn), ..Outputs::default() };
     if !runs(model, Driver::Decide(&draw), outputs)? {
         return Ok(());
     }
-    let score = Score::new(space, Values::U8(&x)).map_err(|error| format!("drawn values are refused: {error}"))?;
+    let score = Score::new(space, x.read()).map_err(|error| format!("drawn values are refused: {error}"))?;
     let n_features = model.feature_shape().map_or(0, |shape| shape.iter().product());
     let (mut scored, mut surprise) = ([f64::NAN; N], vec![f32::NAN; n_values]);
     let mut conditionals = vec![f32::NAN; n_values * space.n_conditionals()];
@@ -231,18 +231,19 @@ fn walks(model: &dyn Model, seed: u64) -> Result<(), String> {
     holds("features are finite", features.iter().all(|value| value.is_finite()))?;
 
     // Half of the dimensions held at what was drawn.
-    let top = (space.most_classes() - 1) as u8;
-    let (low, high): (Vec<_>, Vec<_>) =
-        x.iter().enumerate().map(|(at, &x)| if at % 2 == 0 { (x, x) } else { (0, top) }).unzip();
-    let restrict =
-        Restrict::new(space, Allowed::Range { low: Values::U8(&low), high: Values::U8(&high) }, seed, &[0; N], 1);
+    let (mut low, mut high) = (x.clone(), x.clone());
+    for at in (1..n_values).step_by(2) {
+        low.set(at, 0);
+        high.set(at, space.n_classes(at % space.n_dims()) as u32 - 1);
+    }
+    let restrict = Restrict::new(space, Allowed::Range { low: low.read(), high: high.read() }, seed, &[0; N], 1);
     let restrict = restrict.map_err(|error| format!("drawn values are no ranges: {error}"))?;
-    let (mut within, mut log_weight) = (vec![0; n_values], [f64::NAN; N]);
-    let outputs =
-        Outputs { x: Some(ValuesMut::U8(&mut within)), log_weight: Some(&mut log_weight), ..Outputs::default() };
+    let (mut within, mut log_weight) = (Array::new(space, N), [f64::NAN; N]);
+    let outputs = Outputs { x: Some(within.write()), log_weight: Some(&mut log_weight), ..Outputs::default() };
     if runs(model, Driver::Decide(&restrict), outputs)? {
-        let inside = within.iter().zip(&low).zip(&high).all(|((x, low), high)| (low..=high).contains(&x));
-        holds("what is drawn within ranges is within them", inside)?;
+        let [low, high, within] = [&low, &high, &within].map(Array::read);
+        let inside = |at| (low.get(at)..=high.get(at)).contains(&within.get(at));
+        holds("what is drawn within ranges is within them", (0..n_values).all(inside))?;
         holds("log_weight is at most 0", log_weight.iter().all(|&nats| nats <= 0.0))?;
     }
     Ok(())

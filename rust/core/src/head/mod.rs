@@ -6,6 +6,8 @@
 pub mod bernoulli;
 mod bits;
 pub mod categorical;
+mod cumulative;
+mod softmax;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +20,8 @@ use self::{bernoulli::BernoulliHead, categorical::CategoricalHead};
 pub use self::{
     bernoulli::{bernoulli_log_prob, bernoulli_probs, bernoulli_surprise},
     bits::Bits,
-    categorical::Categorical,
+    cumulative::Cumulative,
+    softmax::{Categorical, Softmax},
 };
 use crate::{
     codec::interval::Interval,

@@ -17,4 +17,4 @@ mod tests;
 pub use float_mode::in_default_mode;
 pub use isa::{Isa, Kernel};
 pub use lanes::{LANES, Lanes, Pack, flat, flat_mut, load_packs, prefetch, store_packs, to_pack, to_packs};
-pub use reduce::largest;
+pub use reduce::{largest, largest_and_finite, row_sums};

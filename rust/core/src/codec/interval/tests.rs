@@ -1,9 +1,7 @@
-//! What intervals cost, that they leave no gap, and that they are the same everywhere.
-
-use proptest::prelude::*;
+//! What the intervals of bits cost, and that they are the same everywhere.
 
 use super::*;
-use crate::{head::Categorical, kernels::to_packs};
+use crate::kernels::to_packs;
 
 /// Logits from one end of the floats to the other, dense where the probabilities are not at their limits, and no
 /// numbers.
@@ -46,13 +44,6 @@ fn quantized_probabilities_stay_what_they_were() {
         hasher.update(&split.0.to_le_bytes());
     }
     assert_eq!(hasher.finalize(), 4_204_197_914);
-    let logits: Vec<f32> = (0..256).map(|k| ((k * k) % 97) as f32 * 0.15).collect();
-    for isa in Isa::all() {
-        let mut room = vec![Pack::ZERO; 16];
-        let mut hasher = crc32fast::Hasher::new();
-        Categorical::new(isa, &logits, &mut room).ends().for_each(|end| hasher.update(&end.to_le_bytes()));
-        assert_eq!(hasher.finalize(), 1_054_911_606, "{}", isa.name());
-    }
 }
 
 #[test]
@@ -84,65 +75,5 @@ fn a_quantile_of_a_bernoulli_finds_the_value_it_belongs_to() {
             assert!(interval == split.interval(x) && interval.contains(quantile));
             assert!(!split.interval(1 - x).contains(quantile));
         }
-    }
-}
-
-/// The intervals of all classes, and the probabilities they stand for.
-fn intervals(logits: &[f32]) -> (Vec<Interval>, Vec<f64>) {
-    let mut room = vec![Pack::ZERO; logits.len().div_ceil(LANES)];
-    let distribution = Categorical::new(Isa::get().unwrap(), logits, &mut room);
-    let intervals: Vec<_> = (0..logits.len()).map(|k| distribution.interval(k as u32)).collect();
-    for (class, &interval) in intervals.iter().enumerate() {
-        for quantile in [interval.left, interval.left + interval.width.get() - 1] {
-            assert_eq!(distribution.class_at(quantile), (class as u32, interval));
-        }
-    }
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let weights: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - largest).exp()).collect();
-    let total: f64 = weights.iter().sum();
-    (intervals, weights.iter().map(|weight| weight / total).collect())
-}
-
-/// The expected cost in bits, once it is seen that the intervals follow upon each other from 0 to 2²⁴.
-fn overhead(logits: &[f32]) -> f64 {
-    let (intervals, p) = intervals(logits);
-    let end = intervals.iter().fold(0, |end, interval| {
-        assert_eq!(interval.left, end);
-        end + interval.width.get()
-    });
-    assert_eq!(end, TOTAL);
-    let q: Vec<_> = intervals.iter().map(|interval| f64::from(interval.width.get()) / f64::from(TOTAL)).collect();
-    kl_bits(&p, &q)
-}
-
-#[test]
-fn the_worst_categorical_costs_what_is_said() {
-    let mut logits = [0.0; 256];
-    logits[97] = 60.0;
-    assert!((2.1e-5..2.2e-5 + 1e-6).contains(&overhead(&logits)));
-}
-
-#[test]
-#[should_panic(expected = "a class of the distribution")]
-fn a_class_beyond_the_last_has_no_interval() {
-    Categorical::new(Isa::get().unwrap(), &[0.0; 3], &mut [Pack::ZERO]).interval(3);
-}
-
-proptest! {
-    #[test]
-    fn ordinary_categoricals_cost_little(logits in prop::collection::vec(-8_f32..8.0, 1..=256)) {
-        prop_assert!(overhead(&logits) < 1e-5);
-    }
-
-    #[test]
-    fn any_categorical_is_cut_into_intervals(
-        mut logits in prop::collection::vec(prop_oneof![-8_f32..8.0, -1e30_f32..1e30, Just(f32::NEG_INFINITY)], 0..256)
-    ) {
-        logits.push(0.0);
-        let classes = logits.len() as f64;
-        let bound = (f64::from(TOTAL) / (f64::from(TOTAL) - classes)).log2();
-        let overhead = overhead(&logits);
-        // Our own e^x is right to a few units in the last place.
-        prop_assert!(overhead < bound + 1e-6, "{overhead}");
     }
 }

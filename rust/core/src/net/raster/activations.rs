@@ -4,16 +4,16 @@ use std::{iter, ops::Range};
 
 use super::{
     InLanes, Input, Layer, NodeId, Phase, Plan, Raster, Then,
-    elementwise::Rows,
+    elementwise::{Combine, Rows},
     maps::{Group, Map},
 };
 use crate::{
     error::{Error, resize},
     kernels::{
         Isa, Kernel, LANES, Lanes, Pack, flat, flat_mut,
-        matmul::{Finish, Product, Relu, Scalars, Start, Term, Vectors, matmul},
+        matmul::{Finish, Product, Relu, Scalars, Start, Vectors, matmul},
     },
-    layers::taps::{TapsGroup, Terms},
+    layers::taps::Terms,
 };
 
 /// What is computed at once.
@@ -38,6 +38,7 @@ pub struct Activations<'a> {
 }
 
 struct Step<'a, 'b> {
+    isa: Isa,
     raster: &'a Raster,
     state: &'a mut Activations<'b>,
     phase: Phase,
@@ -49,7 +50,7 @@ impl Kernel for Step<'_, '_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        self.raster.step_on(l, self.state, self.phase, self.pixels);
+        self.raster.step_on(l, self.isa, self.state, self.phase, self.pixels);
     }
 }
 
@@ -92,23 +93,28 @@ impl Raster {
         Ok(Activations { packs: memory, maps, plan, terms })
     }
 
-    /// Shows the network one value of the image: that of a sample's channel, at the pixel number `x`.
+    /// Shows the network the values of all samples in a channel of the image, at the pixel number `x`.
     pub fn write_input(
         &self,
         state: &mut Activations<'_>,
         pixels: &Pixels,
-        (sample, x, channel): (usize, usize, usize),
-        value: u32,
+        (x, channel): (usize, usize),
+        values: impl Iterator<Item = u32>,
     ) {
         let (map, node) = (&state.maps[0], &self.nodes[0]);
         let Layer::Input(input) = &node.layer else { unreachable!("the first node is the input") };
-        let first = map.at(&node.channels.groups[channel], pixels.y, pixels.x.start.cast_signed());
-        let at = first + x * map.pixel + sample * map.sample;
-        let floats = flat_mut(state.packs);
+        let first = map.here(&node.channels.groups[channel], pixels.x.start) + x * map.pixel;
+        let sites = flat_mut(state.packs)[first..].chunks_mut(map.sample);
         match input {
-            Input::Values(numbers) => floats[at] = numbers[value as usize],
+            Input::Values(numbers) => sites.zip(values).for_each(|(site, value)| site[0] = numbers[value as usize]),
             Input::OneHot(n_classes) => {
-                (0..*n_classes).for_each(|k| floats[at + k * map.channel] = f32::from(u8::from(k == value as usize)));
+                let (sample, channel) = (map.sample, map.channel);
+                let floats = &mut flat_mut(state.packs)[first..];
+                for (at, value) in values.enumerate() {
+                    for k in 0..*n_classes {
+                        floats[at * sample + k * channel] = f32::from(u8::from(k == value as usize));
+                    }
+                }
             }
         }
     }
@@ -117,33 +123,47 @@ impl Raster {
     pub fn read<'s>(&'s self, state: &'s Activations<'_>, node: NodeId, pixels: &Pixels, group: usize) -> View<'s> {
         let (map, channels) = (&state.maps[node], &self.nodes[node].channels);
         let group = &channels.groups[group];
-        let first = map.at(group, pixels.y, pixels.x.start.cast_signed());
+        let first = map.here(group, pixels.x.start);
         View { floats: &flat(state.packs)[first..], map, group, numbers: channels.of(group) }
+    }
+
+    /// Begins a row: to be called before anything of it is computed or written.
+    pub fn begin_row(&self, isa: Isa, state: &mut Activations<'_>, y: usize) {
+        state.maps.iter_mut().for_each(|map| map.begin_row(y));
+        self.step_row(isa, state, Phase::RowStart, y);
+    }
+
+    /// Ends a row, once all pixels of it are computed and written.
+    pub fn end_row(&self, isa: Isa, state: &mut Activations<'_>, y: usize) {
+        self.step_row(isa, state, Phase::RowEnd, y);
     }
 
     /// Computes some pixels in every node that is computed pixel by pixel.
     pub fn step(&self, isa: Isa, state: &mut Activations<'_>, pixels: &Pixels) {
-        isa.run(Step { raster: self, state, phase: Phase::Pixel, pixels });
+        isa.run(Step { isa, raster: self, state, phase: Phase::Pixel, pixels });
     }
 
     /// Computes a row in every node that is computed a row at a time, before or after its pixels.
-    pub fn step_row(&self, isa: Isa, state: &mut Activations<'_>, phase: Phase, y: usize) {
+    fn step_row(&self, isa: Isa, state: &mut Activations<'_>, phase: Phase, y: usize) {
         if self.nodes.iter().all(|node| node.phase != phase) {
             return;
         }
         let pixels = Pixels { y, x: 0..self.sites.width, groups: 0..self.n_groups };
-        isa.run(Step { raster: self, state, phase, pixels: &pixels });
+        isa.run(Step { isa, raster: self, state, phase, pixels: &pixels });
     }
 
     #[inline(always)]
-    fn step_on<L: Lanes>(&self, l: L, state: &mut Activations<'_>, phase: Phase, pixels: &Pixels) {
+    fn step_on<L: Lanes>(&self, l: L, isa: Isa, state: &mut Activations<'_>, phase: Phase, pixels: &Pixels) {
         // Node by node, since a pixel sees all groups of the pixel on its left, and a row all of the row.
         for (index, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.phase == phase) {
             let span = if node.in_rows { state.plan.row_span } else { state.plan.span };
             for group in pixels.groups.clone().filter(|&group| node.channels.groups[group].len > 0) {
-                for x in pixels.x.clone().step_by(span) {
-                    let x = x..pixels.x.end.min(x + span);
-                    self.compute(l, state, (index, group), (pixels.y, &x));
+                // `step_by` would divide, which takes as long as a small sum.
+                let mut x = pixels.x.start;
+                while x < pixels.x.end {
+                    let end = pixels.x.end.min(x + span);
+                    self.compute((l, isa), state, (index, group), (pixels.y, &(x..end)));
+                    x = end;
                 }
             }
         }
@@ -153,7 +173,7 @@ impl Raster {
     #[inline(always)]
     fn compute<L: Lanes>(
         &self,
-        l: L,
+        (l, isa): (L, Isa),
         state: &mut Activations<'_>,
         (index, group): (NodeId, usize),
         (y, x): (usize, &Range<usize>),
@@ -166,7 +186,7 @@ impl Raster {
             InLanes::Channels => (sites, place.packs()),
             InLanes::Sites => (place.len, sites.div_ceil(LANES)),
         };
-        let first = map.at(place, y, x.start.cast_signed());
+        let first = map.here(place, x.start);
         let (before, own) = packs.split_at_mut(map.begin / LANES);
         let own = &mut own[(first - map.begin) / LANES..];
         let own_step = map.row_step() / LANES;
@@ -182,15 +202,31 @@ impl Raster {
                     Then::Relu => Finish::Relu,
                     Then::Add(other) => {
                         let map = &maps[*other];
-                        Finish::Add(&before[map.at(place, y, x.start.cast_signed()) / LANES..], map.row_step() / LANES)
+                        Finish::Add(&before[map.here(place, x.start) / LANES..], map.row_step() / LANES)
                     }
                 };
-                let product = product(taps, place, source, (inputs, terms), *of_relu);
-                matmul(l, &Product { finish, rows, packs: width, ..product }, own, own_step);
+                let (weights, weight_step) = (flat(&taps.weight), place.packs() * LANES);
+                let (scalars, vectors, start, relu) = match plan.in_lanes {
+                    InLanes::Channels => (
+                        Scalars { floats: inputs, row_step: source.sample, k_step: source.channel },
+                        Vectors { floats: weights, k_step: weight_step },
+                        Start::Packs(&taps.bias),
+                        Relu::Scalars,
+                    ),
+                    InLanes::Sites => (
+                        Scalars { floats: weights, row_step: 1, k_step: weight_step },
+                        Vectors { floats: inputs, k_step: source.channel },
+                        Start::Rows(flat(&taps.bias)),
+                        Relu::Vectors,
+                    ),
+                };
+                let relu = if *of_relu { relu } else { Relu::None };
+                let product = Product { terms, scalars, vectors, relu, start, finish, rows, packs: width };
+                matmul(l, &product, own, own_step);
             }
             layer => {
-                let rows = Rows { n: rows, packs: width, y, x, group, own, own_step };
-                self.combine(l, layer, maps, flat(before), rows);
+                let rows = Rows { n: rows, packs: width, x: x.start, group, own, own_step };
+                isa.run(Combine { raster: self, layer, maps, before: flat(before), rows });
             }
         }
         if map.padded && plan.in_lanes == InLanes::Sites {
@@ -201,33 +237,4 @@ impl Raster {
             }
         }
     }
-}
-
-/// The product of a group of taps with what it reads, rows and packs yet to be said.
-#[inline(always)]
-fn product<'a>(
-    taps: &'a TapsGroup,
-    place: &Group,
-    source: &Map,
-    (inputs, terms): (&'a [f32], &'a [Term]),
-    of_relu: bool,
-) -> Product<'a> {
-    let weights = flat(&taps.weight);
-    let weight_step = place.packs() * LANES;
-    let (scalars, vectors, start, relu) = match source.in_lanes {
-        InLanes::Channels => (
-            Scalars { floats: inputs, row_step: source.sample, k_step: source.channel },
-            Vectors { floats: weights, k_step: weight_step },
-            Start::Packs(&taps.bias),
-            Relu::Scalars,
-        ),
-        InLanes::Sites => (
-            Scalars { floats: weights, row_step: 1, k_step: weight_step },
-            Vectors { floats: inputs, k_step: source.channel },
-            Start::Rows(flat(&taps.bias)),
-            Relu::Vectors,
-        ),
-    };
-    let relu = if of_relu { relu } else { Relu::None };
-    Product { terms, scalars, vectors, relu, start, finish: Finish::Keep, rows: 0, packs: 0 }
 }

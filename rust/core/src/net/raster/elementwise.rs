@@ -1,13 +1,11 @@
 //! Layers that compute each of their channels from the same place of other nodes.
 
-use std::ops::Range;
-
 use super::{
     Layer, Pair, Raster,
     maps::{Channels, InLanes, Map},
 };
 use crate::{
-    kernels::{LANES, Lanes, Pack, flat_mut},
+    kernels::{Kernel, LANES, Lanes, Pack, flat_mut},
     layers::gate,
 };
 
@@ -17,10 +15,8 @@ pub struct Rows<'a> {
     pub n: usize,
     /// Packs of each that are written.
     pub packs: usize,
-    /// The row of pixels.
-    pub y: usize,
-    /// The columns.
-    pub x: &'a Range<usize>,
+    /// The first column.
+    pub x: usize,
     /// The group.
     pub group: usize,
     /// Memory from the first row on.
@@ -48,14 +44,30 @@ impl<'a> Source<'a> {
     }
 }
 
-impl Raster {
-    /// Computes a layer other than taps. `before` is what the nodes before it hold.
+/// Computes a layer other than taps. It is a kernel of its own, so that the loop over taps stays small.
+pub(super) struct Combine<'a> {
+    /// The network.
+    pub(super) raster: &'a Raster,
+    /// The layer.
+    pub(super) layer: &'a Layer,
+    /// Where all nodes are.
+    pub(super) maps: &'a [Map],
+    /// What the nodes before it hold.
+    pub(super) before: &'a [f32],
+    /// Where it writes.
+    pub(super) rows: Rows<'a>,
+}
+
+impl Kernel for Combine<'_> {
+    type Output = ();
+
     #[inline(always)]
-    pub(super) fn combine<L: Lanes>(&self, l: L, layer: &Layer, maps: &[Map], before: &[f32], mut rows: Rows<'_>) {
+    fn run<L: Lanes>(self, l: L) {
+        let Self { raster, layer, maps, before, mut rows } = self;
         match layer {
             Layer::Input(_) | Layer::Taps { .. } => unreachable!("they are computed elsewhere"),
             Layer::Pointwise { from, function } => {
-                let source = self.source(*from, maps, before, &rows);
+                let source = raster.source(*from, maps, before, &rows);
                 for at in 0..rows.n {
                     let out = rows.row(at);
                     copy(out, source.row(at, out.len()));
@@ -63,7 +75,7 @@ impl Raster {
                 }
             }
             Layer::Pair { from, of } => {
-                let [a, b] = from.map(|from| self.source(from, maps, before, &rows));
+                let [a, b] = from.map(|from| raster.source(from, maps, before, &rows));
                 for at in 0..rows.n {
                     let out = rows.row(at);
                     let inputs = a.row(at, out.len()).iter().zip(b.row(at, out.len()));
@@ -81,17 +93,19 @@ impl Raster {
             Layer::Concat { from } => {
                 let mut first = 0;
                 for &from in from {
-                    first += self.append(from, maps, before, &mut rows, first);
+                    first += raster.append(from, maps, before, &mut rows, first);
                 }
             }
         }
     }
+}
 
+impl Raster {
     /// The channels of a node that have the degree of the rows' group, at the same pixels.
     fn source<'a>(&self, from: usize, maps: &[Map], before: &'a [f32], rows: &Rows<'_>) -> Source<'a> {
         let (map, channels) = (&maps[from], &self.nodes[from].channels);
         let group = channels.of_degree(computed_degree(rows.group)).expect("a node that is read has the same degrees");
-        Source { floats: &before[map.at(group, rows.y, rows.x.start.cast_signed())..], step: map.row_step() }
+        Source { floats: &before[map.here(group, rows.x)..], step: map.row_step() }
     }
 
     /// Copies a node's channels of the rows' degree behind the `first` ones of the group; how many there are.
@@ -101,7 +115,7 @@ impl Raster {
         if group.len == 0 {
             return 0;
         }
-        let source = &before[map.at(group, rows.y, rows.x.start.cast_signed())..];
+        let source = &before[map.here(group, rows.x)..];
         let (step, own) = (rows.own_step * LANES, flat_mut(rows.own));
         let mut copy = |to: usize, from: usize, n: usize| {
             own[to..][..n].copy_from_slice(&source[from..][..n]);

@@ -133,6 +133,8 @@ pub struct Map {
     /// From one pixel of a row to the next.
     pub pixel: usize,
     row: usize,
+    /// Where the row being computed begins.
+    present: usize,
     /// How far later pixels look back.
     pub reach: Reach,
     /// Zeros to the left and right of every row, for a span at the border to read, stand in for what is outside.
@@ -145,8 +147,19 @@ impl Map {
         let Plan { in_lanes, samples, .. } = *plan;
         let pixels = if reach.neighbours() { width } else { span };
         let padded = span > 1 && reach.columns > 0;
-        let map =
-            Self { in_lanes, begin, end: 0, origin: begin, channel: 1, sample: 1, pixel: 0, row: 0, reach, padded };
+        let map = Self {
+            in_lanes,
+            begin,
+            end: 0,
+            origin: begin,
+            channel: 1,
+            sample: 1,
+            pixel: 0,
+            row: 0,
+            present: begin,
+            reach,
+            padded,
+        };
         let mut map = match in_lanes {
             InLanes::Channels => {
                 let pixel = samples * channels.stride;
@@ -186,17 +199,31 @@ impl Map {
         if self.reach.neighbours() { n * self.pixel } else { 0 }
     }
 
-    /// Where a group of channels begins for sample 0 at a pixel, which may be in the padding.
+    /// What is computed from now on lies in this row.
+    pub fn begin_row(&mut self, y: usize) {
+        self.present = self.origin + self.ring(y);
+    }
+
+    /// Where a group of channels begins for sample 0 at a pixel of the row that has begun.
+    pub fn here(&self, group: &Group, x: usize) -> usize {
+        self.present + self.channel_of(group) + self.columns(x)
+    }
+
+    /// The same at a pixel of any row that is kept, which may be in the padding.
     pub fn at(&self, group: &Group, y: usize, x: isize) -> usize {
-        let channel = match self.in_lanes {
+        let at = self.origin + self.channel_of(group);
+        if self.reach.neighbours() { (at + self.ring(y)).wrapping_add_signed(x * self.pixel.cast_signed()) } else { at }
+    }
+
+    /// Floats from the first row of the ring to this row.
+    fn ring(&self, y: usize) -> usize {
+        if self.reach.neighbours() { y % (self.reach.rows + 1) * self.row } else { 0 }
+    }
+
+    fn channel_of(&self, group: &Group) -> usize {
+        match self.in_lanes {
             InLanes::Channels => group.at,
             InLanes::Sites => group.first * self.channel,
-        };
-        let at = self.origin + channel;
-        if self.reach.neighbours() {
-            (at + y % (self.reach.rows + 1) * self.row).wrapping_add_signed(x * self.pixel.cast_signed())
-        } else {
-            at
         }
     }
 }

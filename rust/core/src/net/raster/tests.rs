@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Activations, InLanes, Phase, Pixels, Plan, Raster, walk::SITES};
+use super::{Activations, InLanes, Pixels, Plan, Raster, walk::SITES};
 use crate::{
     checkpoint::Tensor,
     kernels::{Isa, Kernel, LANES, Lanes, Pack},
@@ -221,17 +221,15 @@ fn stream(raster: &Raster, isa: Isa, plan: Plan, images: &[Vec<Vec<u32>>]) -> Ve
     let mut out = vec![empty; images.len()];
     let known = plan.span > 1;
     for y in 0..height {
-        raster.step_row(isa, &mut state, Phase::RowStart, y);
+        raster.begin_row(isa, &mut state, y);
         let groups = if known { vec![0..raster.n_groups] } else { (0..raster.n_groups).map(|g| g..g + 1).collect() };
         for (x, groups) in (0..width).step_by(plan.span).flat_map(|x| groups.iter().map(move |groups| (x, groups))) {
             let pixels = Pixels { y, x: x..width.min(x + plan.span), groups: groups.clone() };
             let feed = |state: &mut Activations<'_>| {
-                for (sample, image) in images.iter().enumerate() {
-                    for (channel, x) in groups.clone().flat_map(|channel| pixels.x.clone().map(move |x| (channel, x))) {
-                        if channel < channels {
-                            let value = image[channel][y * width + x];
-                            raster.write_input(state, &pixels, (sample, x - pixels.x.start, channel), value);
-                        }
+                for (channel, x) in groups.clone().flat_map(|channel| pixels.x.clone().map(move |x| (channel, x))) {
+                    if channel < channels {
+                        let values = images.iter().map(|image| image[channel][y * width + x]);
+                        raster.write_input(state, &pixels, (x - pixels.x.start, channel), values);
                     }
                 }
             };
@@ -254,7 +252,7 @@ fn stream(raster: &Raster, isa: Isa, plan: Plan, images: &[Vec<Vec<u32>>]) -> Ve
                 feed(&mut state);
             }
         }
-        raster.step_row(isa, &mut state, Phase::RowEnd, y);
+        raster.end_row(isa, &mut state, y);
     }
     out
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Activations, InLanes, Phase, Pixels, Plan, Raster};
+use super::{Activations, InLanes, Pixels, Plan, Raster};
 use crate::{block::Block, error::Error, model::Scratch};
 
 /// Sites computed side by side where the data are given, about.
@@ -26,7 +26,7 @@ impl Raster {
         let mut state = self.activations(self.plan(block.len), &mut scratch.packs)?;
         for y in self.rows(block) {
             block.check()?;
-            self.step_row(block.isa, &mut state, Phase::RowStart, y);
+            self.begin_row(block.isa, &mut state, y);
             for x in 0..self.sites.width {
                 for channel in 0..channels {
                     let pixels = Pixels { y, x: x..x + 1, groups: channel..channel + 1 };
@@ -41,7 +41,7 @@ impl Raster {
                     self.show_features(block, &state, &samples, &pixels);
                 }
             }
-            self.step_row(block.isa, &mut state, Phase::RowEnd, y);
+            self.end_row(block.isa, &mut state, y);
         }
         Ok(())
     }
@@ -57,7 +57,7 @@ impl Raster {
             let mut state = self.activations(plan, &mut scratch.packs)?;
             for y in self.rows(block) {
                 block.check()?;
-                self.step_row(block.isa, &mut state, Phase::RowStart, y);
+                self.begin_row(block.isa, &mut state, y);
                 for x in (0..width).step_by(span) {
                     let mut pixels = Pixels { y, x: x..width.min(x + span), groups: 0..channels };
                     self.feed(block, &mut state, &samples, &pixels);
@@ -67,7 +67,7 @@ impl Raster {
                     pixels.groups = 0..channels;
                     self.decide(block, &state, &samples, &pixels, &mut scratch.floats)?;
                 }
-                self.step_row(block.isa, &mut state, Phase::RowEnd, y);
+                self.end_row(block.isa, &mut state, y);
             }
         }
         Ok(())
@@ -83,10 +83,9 @@ impl Raster {
 
     /// Shows the network the values of samples at some pixels.
     fn feed(&self, block: &Block<'_>, state: &mut Activations<'_>, samples: &Range<usize>, pixels: &Pixels) {
-        for (at, sample) in samples.clone().enumerate() {
-            for (x, channel, step) in self.steps(pixels) {
-                self.write_input(state, pixels, (at, x, channel), block.value(sample, step));
-            }
+        for (x, channel, step) in self.steps(pixels) {
+            let values = samples.clone().map(|sample| block.value(sample, step));
+            self.write_input(state, pixels, (x, channel), values);
         }
     }
 

@@ -1,14 +1,14 @@
 //! From a checked graph to what the walk needs: units sorted by degree, weights cut into products.
 
 use super::{
-    Dim, Layer, Node, Vector,
+    Dim, Layer, Vector,
     dense::Dense,
     elementwise::{Average, Elementwise, Function},
     units::Units,
 };
 use crate::{
     error::Error,
-    net::graph::{Graph, Op},
+    net::graph::{Graph, Node, Op},
 };
 
 /// A graph on its way to a [`Vector`].
@@ -19,9 +19,11 @@ struct Build<'a> {
     ones: bool,
     /// How many needed nodes read each node; the output and the features count as readers.
     readers: Vec<usize>,
+    /// Whether somebody reads the input as numbers.
+    stored: bool,
     /// Where each node of the graph stands among `nodes`, if it is needed.
     places: Vec<Option<usize>>,
-    nodes: Vec<Node>,
+    nodes: Vec<super::Node>,
     n_units: usize,
     n_params: usize,
 }
@@ -33,8 +35,11 @@ pub fn vector(graph: &Graph<'_>, dims: &[Dim]) -> Result<Vector, Error> {
         _ => true,
     };
     let readers = readers(graph);
+    let reads_ones =
+        |(index, node): &(usize, &Node)| ones && readers[*index] > 0 && matches!(node.op, Op::Taps { from: 0, .. });
+    let stored = readers[0] > graph.nodes.iter().enumerate().filter(reads_ones).count();
     let places = vec![None; graph.nodes.len()];
-    let mut build = Build { graph, dims, ones, readers, places, nodes: Vec::new(), n_units: 0, n_params: 0 };
+    let mut build = Build { graph, dims, ones, readers, stored, places, nodes: Vec::new(), n_units: 0, n_params: 0 };
     for index in 0..graph.nodes.len() {
         if index == 0 || build.readers[index] > 0 {
             let node = build.node(index)?;
@@ -62,7 +67,7 @@ fn readers(graph: &Graph<'_>) -> Vec<usize> {
 
 impl Build<'_> {
     /// A node of the graph, all of whose sources are among `nodes`.
-    fn node(&mut self, index: usize) -> Result<Node, Error> {
+    fn node(&mut self, index: usize) -> Result<super::Node, Error> {
         let node = &self.graph.nodes[index];
         let n_steps = self.dims.len();
         let steps = self.steps(index);
@@ -83,7 +88,11 @@ impl Build<'_> {
                 // In place, if nobody else reads what was there.
                 if self.readers[*from] == 1 && *from != 0 {
                     let at = self.source(*from).at;
-                    return Ok(Node { units, at, layer: self.elementwise(Function::Pointwise(*function), [sources, Vec::new()]) });
+                    return Ok(super::Node {
+                        units,
+                        at,
+                        layer: self.elementwise(Function::Pointwise(*function), [sources, Vec::new()]),
+                    });
                 }
                 self.elementwise(Function::Pointwise(*function), [sources, Vec::new()])
             }
@@ -108,8 +117,19 @@ impl Build<'_> {
             }
         };
         let at = self.n_units;
-        self.n_units += units.len();
-        Ok(Node { units, at, layer })
+        self.n_units += match &layer {
+            Layer::Values { .. } | Layer::OneHot if !self.stored => 0,
+            Layer::Dense(dense) if self.is_windowed(index) => {
+                dense.far.iter().map(|part| part.units.len()).max().unwrap_or(0)
+            }
+            _ => units.len(),
+        };
+        Ok(super::Node { units, at, layer })
+    }
+
+    /// Whether only the units of a stretch are stored: those of an output that no node reads.
+    fn is_windowed(&self, index: usize) -> bool {
+        index == self.graph.output && self.readers[index] == 1 && matches!(self.graph.nodes[index].op, Op::Taps { .. })
     }
 
     /// The step before which each channel of a node is computed.
@@ -148,7 +168,7 @@ impl Build<'_> {
     }
 
     /// The node that a node of the graph has become.
-    fn source(&self, index: usize) -> &Node {
+    fn source(&self, index: usize) -> &super::Node {
         &self.nodes[self.places[index].expect("sources come first")]
     }
 
@@ -175,11 +195,11 @@ impl Build<'_> {
             order[dim.step as usize] = index;
         }
         let output = self.source(graph.output);
-        let unit = |node: &Node, channel: u32| node.at as u32 + node.units.places[channel as usize];
+        let unit = |node: &super::Node, channel: u32| node.at as u32 + node.units.places[channel as usize];
         let (mut begins, mut parameters) = (vec![0], Vec::new());
         for &dim in &order {
             let first = first_parameters[dim];
-            parameters.extend((first..first + dims[dim].n_parameters).map(|channel| unit(output, channel)));
+            parameters.extend(&output.units.places[first as usize..][..dims[dim].n_parameters as usize]);
             begins.push(parameters.len());
         }
         let features = graph.features.map(|index| {
@@ -187,14 +207,16 @@ impl Build<'_> {
             let step = |channel: u32| node.units.step(node.units.places[channel as usize] as usize) as u32;
             (0..node.units.len() as u32).map(|channel| (unit(node, channel), step(channel))).collect()
         });
-        let reads_ones = |node: &Node| matches!(&node.layer, Layer::Dense(dense) if dense.from == 0 && self.ones);
-        let bytes = |node: &Node| if let Layer::Dense(dense) = &node.layer { dense.bytes() } else { 0 };
-        let ones = nodes.iter().filter(|node| reads_ones(node)).count();
+        let bytes = |node: &super::Node| if let Layer::Dense(dense) = &node.layer { dense.bytes() } else { 0 };
+        let reads_ones = |node: &super::Node| matches!(&node.layer, Layer::Dense(dense) if dense.from == 0);
         Vector {
             n_steps: dims.len(),
+            bits: dims.iter().all(|dim| dim.n_parameters == 1),
             n_units: self.n_units,
-            ones: ones > 0,
-            stored: self.readers[0] > ones,
+            output: self.places[graph.output].expect("a node that is needed"),
+            windowed: self.is_windowed(graph.output),
+            ones: self.ones && nodes.iter().any(reads_ones),
+            stored: self.stored,
             begins,
             parameters,
             features,

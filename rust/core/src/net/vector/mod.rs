@@ -7,13 +7,16 @@
 //! A vector holds either 16 samples, or 16 units of one sample where there are few samples. Every sum is one chain of fused
 //! multiply-adds, bias first, then inputs by degree, so the bits are the same.
 
+mod bits;
 mod build;
 mod dense;
 mod elementwise;
+mod products;
 mod rows;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod tile;
 mod units;
 mod walk;
 
@@ -61,15 +64,21 @@ pub struct Vector {
     /// Those that are needed, the input first.
     nodes: Vec<Node>,
     n_steps: usize,
-    /// Units of all nodes.
+    /// Units of all nodes that are stored.
     n_units: usize,
+    /// The node of the parameters.
+    output: usize,
+    /// The output's units are stored for a stretch at a time: nobody but the block reads them.
+    windowed: bool,
+    /// The space is one of bits.
+    bits: bool,
     /// Some dense layer reads the list of those channels of the input that are one, of bits or of one-hot classes.
     ones: bool,
     /// The input is stored as numbers too: some node reads these.
     stored: bool,
     /// For each step, where its parameters begin among `parameters`.
     begins: Vec<usize>,
-    /// The units that are the parameters, among those of all nodes.
+    /// The output's units in the order of the parameters.
     parameters: Vec<u32>,
     /// For each channel of the features, its unit among those of all nodes, and the step before which it is computed.
     features: Option<Vec<(u32, u32)>>,

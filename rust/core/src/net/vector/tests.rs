@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Dim, Vector, steps::Steps, walk::InLanes};
+use super::{Dim, Vector, bits::View, steps::Steps, walk::InLanes};
 use crate::{
     error::Error,
-    kernels::Isa,
+    kernels::{Isa, LANES, Pack, flat, flat_mut},
     layers::pointwise::Pointwise,
     model::Scratch,
     net::{
@@ -50,6 +50,8 @@ struct Samples {
     parameters: Vec<Vec<f32>>,
     features: Vec<f32>,
     n_features: usize,
+    /// The view of bits, sample by sample: thresholds and values.
+    bits: Option<(Vec<Pack>, Vec<u8>)>,
 }
 
 impl Steps for Samples {
@@ -62,6 +64,12 @@ impl Steps for Samples {
     fn n_steps(&self) -> usize {
         self.n_steps
     }
+    fn given(&self) -> bool {
+        self.given
+    }
+    fn bits(&mut self) -> Option<View<'_>> {
+        self.bits.as_mut().map(|(field, x)| View { field, x, given: self.given })
+    }
     fn decide(&mut self, step: usize, samples: Range<usize>, parameters: &[f32]) -> Result<(), Error> {
         let n = parameters.len() / samples.len();
         for (sample, parameters) in samples.zip(parameters.chunks_exact(n)) {
@@ -69,7 +77,7 @@ impl Steps for Samples {
                 return Err(Error::Overflow { sample: self.first + sample });
             }
             if !self.given {
-                let mut noise = Random(((self.first + sample) as u64) << 32 | step as u64);
+                let mut noise = noise(self.first + sample, step);
                 let mut best = (f32::NEG_INFINITY, 0);
                 for (k, p) in parameters.iter().enumerate() {
                     let score = p + 3.0 * noise.float();
@@ -81,8 +89,8 @@ impl Steps for Samples {
         self.parameters[step] = parameters.to_vec();
         Ok(())
     }
-    fn value(&self, sample: usize, step: usize) -> u32 {
-        self.values[step][sample]
+    fn values(&self, step: usize, values: &mut [u32]) {
+        values.copy_from_slice(&self.values[step]);
     }
     fn features(&mut self, sample: usize) -> Option<&mut [f32]> {
         (self.n_features > 0).then(|| &mut self.features[sample * self.n_features..][..self.n_features])
@@ -97,8 +105,42 @@ impl Samples {
         let values = vec![vec![0; len]; n_steps];
         let parameters = vec![Vec::new(); n_steps];
         let features = vec![f32::NAN; len * n_features];
-        Self { isa, len, n_steps, first, given: false, values, parameters, features, n_features }
+        Self { isa, len, n_steps, first, given: false, values, parameters, features, n_features, bits: None }
     }
+
+    /// The view of bits, of a vector of so many dimensions.
+    fn show_bits(&mut self, n_dims: usize) {
+        let packs = n_dims.div_ceil(LANES);
+        let mut field = vec![Pack([f32::NAN; LANES]); self.len * packs];
+        let mut x = vec![0; self.len * n_dims];
+        for sample in 0..self.len {
+            for step in 0..self.n_steps {
+                x[sample * n_dims + step] = self.values[step][sample] as u8;
+                if !self.given {
+                    let threshold = -3.0 * noise(self.first + sample, step).float();
+                    flat_mut(&mut field)[sample * packs * LANES + step] = threshold;
+                }
+            }
+        }
+        self.bits = Some((field, x));
+    }
+
+    /// Takes values and parameters from the view of bits, if that was used.
+    fn take_bits(&mut self) {
+        let Some((field, x)) = self.bits.take() else { return };
+        if self.parameters.iter().all(Vec::is_empty) {
+            let (n_dims, packs) = (x.len() / self.len, field.len() / self.len);
+            for step in 0..self.n_steps {
+                self.values[step] = x[step..].iter().step_by(n_dims).map(|&x| x.into()).collect();
+                self.parameters[step] = flat(&field)[step..].iter().step_by(packs * LANES).copied().collect();
+            }
+        }
+    }
+}
+
+/// What decides a value.
+fn noise(sample: usize, step: usize) -> Random {
+    Random((sample as u64) << 32 | step as u64)
 }
 
 /// A case: a graph and its dimensions.
@@ -124,15 +166,17 @@ impl Builder {
         }
         let all_bits = (0..n_dims).all(|d| n_classes(d) == 2);
         let dims: Vec<Dim> = (0..n_dims)
-            .map(|d| Dim { step: order[d], n_classes: n_classes(d), n_parameters: if all_bits { 1 } else { n_classes(d) } })
+            .map(|d| Dim {
+                step: order[d],
+                n_classes: n_classes(d),
+                n_parameters: if all_bits { 1 } else { n_classes(d) },
+            })
             .collect();
         let (op, degrees) = match input {
             Some((scale, shift)) => {
                 (Op::Values { scale, shift }, dims.iter().map(|dim| dim.step as i32).collect::<Vec<_>>())
             }
-            None => {
-                (Op::OneHot, dims.iter().flat_map(|dim| vec![dim.step as i32; dim.n_classes as usize]).collect())
-            }
+            None => (Op::OneHot, dims.iter().flat_map(|dim| vec![dim.step as i32; dim.n_classes as usize]).collect()),
         };
         Self { random, nodes: vec![Node { name: "input".into(), op, degrees, lag: Lag::NOTHING }], dims }
     }
@@ -205,7 +249,12 @@ fn cases() -> Vec<Case> {
     for (name, n_classes, input) in
         [("bits", 2, Some((1.0, 0.0))), ("one-hot", 5, None), ("values", 5, Some((0.5, -1.0))), ("both bits", 2, None)]
     {
-        let mut b = Builder::new(99 + u64::from(n_classes), 45, |d| if name == "one-hot" { 2 + d as u32 % 4 } else { n_classes }, input);
+        let mut b = Builder::new(
+            99 + u64::from(n_classes),
+            45,
+            |d| if name == "one-hot" { 2 + d as u32 % 4 } else { n_classes },
+            input,
+        );
         let first = b.hidden(0, 60);
         let h = b.relu(first);
         let second = b.hidden(h, 60);
@@ -310,6 +359,7 @@ fn walk(net: &Vector, in_lanes: InLanes, samples: &mut Samples) {
     let mut scratch = Scratch::default();
     scratch.packs.resize(100, crate::kernels::Pack([f32::NAN; 16]));
     net.walk_with(in_lanes, samples, &mut scratch).unwrap();
+    samples.take_bits();
 }
 
 #[test]
@@ -319,6 +369,9 @@ fn parameters_are_those_of_the_formulas() {
         for isa in Isa::all() {
             for in_lanes in [InLanes::Samples, InLanes::Units] {
                 let mut samples = Samples::new(isa, (0, 5), case.dims.len(), net.n_features().unwrap_or(0));
+                if net.bits {
+                    samples.show_bits(case.dims.len());
+                }
                 walk(&net, in_lanes, &mut samples);
                 for sample in 0..5 {
                     let values: Vec<u32> = samples.values.iter().map(|values| values[sample]).collect();
@@ -368,6 +421,9 @@ fn bits_depend_on_nothing_but_the_sample() {
                         let values = all.values.iter().map(|values| values[first..first + len].to_vec());
                         part.values = values.take(steps).collect();
                     }
+                    if net.bits && first != 1 {
+                        part.show_bits(n_steps);
+                    }
                     walk(&net, in_lanes, &mut part);
                     let place = (&case.name, isa.name(), in_lanes, first);
                     for step in 0..steps {
@@ -402,6 +458,7 @@ fn a_unit_that_is_not_finite_ends_the_walk() {
             let mut samples = Samples::new(isa, (10, 20), 40, 0);
             samples.given = true;
             samples.values.iter_mut().for_each(|values| values[7] = 1);
+            samples.show_bits(40);
             let error = net.walk_with(in_lanes, &mut samples, &mut Scratch::default()).unwrap_err();
             assert!(matches!(error, Error::Overflow { sample: 17 }), "{error}");
         }

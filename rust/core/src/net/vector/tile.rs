@@ -1,0 +1,241 @@
+//! What is computed step by step, and the values that are found.
+
+use std::ops::Range;
+
+use super::{
+    Layer,
+    dense::{Dense, Part, TILE},
+    elementwise::{Average, Elementwise},
+    walk::{InLanes, Sums, Walk},
+};
+use crate::{
+    error::Error,
+    kernels::{Kernel, LANES, Lanes, Pack, flat, flat_mut},
+    layers::combine::{Member, average_bits, average_classes},
+};
+
+/// The steps of a tile, one after the other.
+pub struct Tile<'w, 'a> {
+    /// The walk.
+    pub walk: &'w mut Walk<'a>,
+    /// Its first step.
+    pub first: usize,
+    /// The step after its last one.
+    pub end: usize,
+    /// Steps that have a value.
+    pub n_steps: usize,
+    /// [`Walk::turns_bits`]
+    pub turns_bits: bool,
+}
+
+impl Kernel for Tile<'_, '_> {
+    type Output = Result<(), Error>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) -> Self::Output {
+        let Self { walk, first, end, n_steps, turns_bits } = self;
+        let last = end.min(n_steps);
+        if turns_bits && first < last {
+            walk.begin_bits(l, first);
+        }
+        for step in first..end {
+            for index in 0..walk.net.nodes.len() {
+                walk.compute(l, index, (first, step));
+            }
+            if step < last && turns_bits {
+                walk.decide_bits(l, step);
+                walk.tell_bits(l, step, step + 1 < end);
+            } else if step < last {
+                walk.decide(step)?;
+                walk.tell(l, step, step + 1 < end);
+            }
+        }
+        if first < last {
+            walk.check_finite(last - 1)?;
+            if turns_bits {
+                walk.end_bits(l, first, last);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Walk<'_> {
+    /// The units of a node that are computed before this step's value is decided, in a tile that begins at `first`.
+    #[inline(always)]
+    fn compute<L: Lanes>(&mut self, l: L, index: usize, (first, step): (usize, usize)) {
+        let net = self.net;
+        let node = &net.nodes[index];
+        let units = node.units.of(step..step + 1);
+        match &node.layer {
+            Layer::Values { .. } | Layer::OneHot => {}
+            Layer::Dense(dense) => {
+                let part = &dense.own[first / TILE];
+                if part.units.is_empty() {
+                    return;
+                }
+                let by_sample = self.in_lanes == InLanes::Units || net.reads_ones(dense);
+                let inputs = &net.nodes[dense.from].units;
+                if !by_sample {
+                    let depth = inputs.begin(step + 1).saturating_sub(part.inputs.start);
+                    self.multiply(index, dense, part, (&units, depth), None);
+                } else {
+                    if !net.reads_ones(dense) {
+                        let known = inputs.of(step..step + 1);
+                        let known = known.start.max(part.inputs.start)..known.end.max(part.inputs.start);
+                        self.push(l, index, dense, (part, known));
+                    }
+                    self.take_sums(index, part, &units);
+                }
+                self.watch(l, self.unit(index, units.start), units.len());
+            }
+            Layer::Elementwise(elementwise) => {
+                self.elementwise(l, node.at, elementwise, &units);
+                if elementwise.function.can_overflow() {
+                    self.watch(l, node.at + units.start, units.len());
+                }
+            }
+            Layer::Average(average) => self.average(l, node.at, average, &units),
+        }
+    }
+
+    /// Units side by side: adds what inputs that have become known add to the sums of a tile.
+    #[inline(always)]
+    fn push<L: Lanes>(&mut self, l: L, index: usize, dense: &Dense, (part, known): (&Part, Range<usize>)) {
+        let (sums, packs, source) = (self.places[index], part.packs(), self.net.nodes[dense.from].at);
+        let weights = dense.weights(part);
+        for sample in 0..self.len {
+            let inputs = &flat(self.units)[sample * self.sample_step + source..];
+            let sums = &mut self.sums[sums.near + sample * sums.near_step..][..packs];
+            for input in known.clone() {
+                let value = l.splat(inputs[input]);
+                let row = &weights[(input - part.inputs.start) * packs..][..packs];
+                for (sum, weights) in sums.iter_mut().zip(row) {
+                    l.store(sum, l.fma(value, l.load(weights), l.load(sum)));
+                }
+            }
+        }
+    }
+
+    /// Moves sums that are complete to their units.
+    #[inline(always)]
+    fn take_sums(&mut self, index: usize, part: &Part, units: &Range<usize>) {
+        let (Sums { near, near_step, .. }, len) = (self.places[index], self.len);
+        for unit in units.clone() {
+            let to = self.unit(index, unit) * self.unit_step;
+            let to = flat_mut(self.units)[to..].iter_mut().step_by(self.sample_step).take(len);
+            let from = flat(&self.sums[near..])[unit - part.units.start..].iter().step_by(near_step * LANES);
+            to.zip(from).for_each(|(to, &from)| *to = from);
+        }
+    }
+
+    /// Notices units that are not finite: `n` of all nodes' from `first` on.
+    #[inline(always)]
+    fn watch<L: Lanes>(&mut self, l: L, first: usize, n: usize) {
+        match self.in_lanes {
+            InLanes::Samples => {
+                let step = self.unit_step / LANES;
+                for unit in first..first + n {
+                    for (poison, unit) in self.poison.iter_mut().zip(&self.units[unit * step..]) {
+                        l.store(poison, l.fma(l.load(unit), l.splat(0.0), l.load(poison)));
+                    }
+                }
+            }
+            InLanes::Units => {
+                for sample in 0..self.len {
+                    for unit in &flat(self.units)[sample * self.sample_step + first..][..n] {
+                        flat_mut(&mut self.poison)[sample] += unit * 0.0;
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn elementwise<L: Lanes>(&mut self, l: L, at: usize, node: &Elementwise, units: &Range<usize>) {
+        let Elementwise { function, sources: [a, b] } = node;
+        // Functions of one number get it twice.
+        let b = if b.is_empty() { a } else { b };
+        match self.in_lanes {
+            InLanes::Samples => {
+                let (step, packs) = (self.unit_step / LANES, self.len.div_ceil(LANES));
+                for unit in units.clone() {
+                    let [a, b, to] = [a[unit] as usize, b[unit] as usize, at + unit].map(|unit| unit * step);
+                    for pack in 0..packs {
+                        let (x, y) = (l.load(&self.units[a + pack]), l.load(&self.units[b + pack]));
+                        l.store(&mut self.units[to + pack], function.apply(l, x, y));
+                    }
+                }
+            }
+            InLanes::Units => {
+                for sample in 0..self.len {
+                    let all = &mut flat_mut(self.units)[sample * self.sample_step..];
+                    for first in units.clone().step_by(LANES) {
+                        let of_pack = first..units.end.min(first + LANES);
+                        let [mut x, mut y] = [Pack::ZERO; 2];
+                        for (lane, unit) in of_pack.clone().enumerate() {
+                            (x.0[lane], y.0[lane]) = (all[a[unit] as usize], all[b[unit] as usize]);
+                        }
+                        let mut out = Pack::ZERO;
+                        l.store(&mut out, function.apply(l, l.load(&x), l.load(&y)));
+                        all[at + of_pack.start..at + of_pack.end].copy_from_slice(&out.0[..of_pack.len()]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn average<L: Lanes>(&mut self, l: L, at: usize, node: &Average, units: &Range<usize>) {
+        let Average { sources, sizes } = node;
+        let mut unit = units.start;
+        while unit < units.end {
+            let size = sizes[unit] as usize;
+            if size == 1 {
+                self.average_bit(l, at + unit, sources, unit);
+            } else {
+                self.average_classes(l, at + unit, sources, unit..unit + size);
+            }
+            unit += size;
+        }
+    }
+
+    /// The logit of a mean of Bernoulli distributions, which becomes the unit `to`.
+    #[inline(always)]
+    fn average_bit<L: Lanes>(&mut self, l: L, to: usize, sources: &[Vec<u32>], unit: usize) {
+        match self.in_lanes {
+            InLanes::Samples => {
+                let (step, packs) = (self.unit_step / LANES, self.len.div_ceil(LANES));
+                let (before, own) = self.units.split_at_mut(to * step);
+                let members = sources.iter().map(|source| &before[source[unit] as usize * step..][..packs]);
+                average_bits(l, &members.collect::<Vec<_>>(), &mut own[..packs]);
+            }
+            InLanes::Units => {
+                for sample in 0..self.len {
+                    let all = &mut flat_mut(self.units)[sample * self.sample_step..];
+                    let members: Vec<_> =
+                        sources.iter().map(|source| [Pack([all[source[unit] as usize]; LANES])]).collect();
+                    let mut out = [Pack::ZERO];
+                    average_bits(l, &members.iter().map(<[Pack; 1]>::as_slice).collect::<Vec<_>>(), &mut out);
+                    all[to] = out[0].0[0];
+                }
+            }
+        }
+    }
+
+    /// The logits of a mean of categorical distributions, which become the units from `to` on.
+    #[inline(always)]
+    fn average_classes<L: Lanes>(&mut self, l: L, to: usize, sources: &[Vec<u32>], units: Range<usize>) {
+        let (step, size) = (self.unit_step, units.len());
+        self.logits.resize(size * (sources.len() + 1), 0.0);
+        let (out, logits) = self.logits.split_at_mut(size);
+        for sample in 0..self.len {
+            let all = &mut flat_mut(self.units)[sample * self.sample_step..];
+            let logits_of = sources.iter().flat_map(|source| &source[units.clone()]);
+            logits.iter_mut().zip(logits_of).for_each(|(to, &unit)| *to = all[unit as usize * step]);
+            let members: Vec<_> = logits.chunks_exact(size).map(|logits| Member::new(l, logits)).collect();
+            average_classes(l, &members, out);
+            all[to * step..].iter_mut().step_by(step).zip(&*out).for_each(|(to, &logit)| *to = logit);
+        }
+    }
+}
