@@ -121,16 +121,20 @@ def pixelcnn_logits(module, x):
                                 out[o, y, xx] += weight[o, i, dy + half, dx + half] * a[i, y + dy, xx + dx]
         return out
 
-    def relu(a):
-        return np.maximum(a, 0)
+    def relu(position, a):
+        return np.maximum(a, 0) if position in module.relu else a
 
     K = module.n_classes
     config = module.config()
-    a = conv(x * config["input_scale"] + config["input_shift"], "input", mask_a=True)
+    a = relu("input", conv(x * config["input_scale"] + config["input_shift"], "input", mask_a=True))
     for i in range(module.n_blocks):
-        h = conv(relu(a), f"blocks.{i}.down")
-        a = a + conv(relu(conv(relu(h), f"blocks.{i}.conv")), f"blocks.{i}.up")
-    out = conv(relu(conv(relu(a), "head_hidden")), "head_out")
+        h = conv(relu("down", a), f"blocks.{i}.down")
+        h = conv(relu("up", conv(relu("conv", h), f"blocks.{i}.conv")), f"blocks.{i}.up")
+        a = relu("sum", a + relu("branch", h))
+    a = relu("head", a)
+    for i in range(module.head_layers):
+        a = np.maximum(conv(a, f"head_hidden_{i + 1}" if i else "head_hidden"), 0)
+    out = conv(a, "head_out")
     return out if K == 2 else out.reshape(C, K, H, W).transpose(0, 2, 3, 1)
 
 

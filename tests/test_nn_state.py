@@ -144,7 +144,7 @@ def test_a_replica_as_data_parallel_makes_it(name):
         for key, child in module._modules.items():
             other._modules[key] = replica(child)
         for key, p in module._parameters.items():
-            setattr(other, key, p.detach().clone())
+            setattr(other, key, None if p is None else p.detach().clone())
         return other
 
     other = replica(module)

@@ -75,12 +75,12 @@ class GatedPixelCNNFamily(Family):
             "gated-shifted": config(
                 (1, 3, 3), shifted=True, vertical_residual=True, skip=True, input_scale=-1.5, input_shift=0.75
             ),
-            "gated-embedding": config((1, 2, 2), 5, n_embedding=3, activation_first=False, head_layers=2),
+            "gated-classes-embedding": config((1, 2, 2), 5, n_embedding=3, activation_first=False, head_layers=2),
             "gated-rgb": config((3, 2, 2), n_channels=7, n_head=4, skip=True, activation="gelu"),
-            "gated-classes-rgb": config((3, 1, 2), 3, n_channels=8, gated_input=False, shifted=True, activation="silu"),
+            "gated-classes-rgb": config((3, 2, 1), 3, n_channels=8, gated_input=False, shifted=True, activation="silu"),
             "gated-classes-2-channels": config((2, 2, 1), 4, n_embedding=2, shifted=True, vertical_residual=True),
         },
-        few=["gated-rgb", "gated-embedding", "gated-classes-rgb"],
+        few=["gated-rgb", "gated-classes-embedding", "gated-classes-rgb"],
         medium={
             "gated": config((1, 4, 5), kernel_size=5, vertical_residual=True, activation="tanh"),
             "gated-rgb": config((3, 2, 3), n_channels=10, shifted=True, skip=True),
