@@ -18,7 +18,7 @@ pub const TILE: usize = 16;
 /// Steps of a stretch.
 pub const STRETCH: usize = 128;
 
-/// A matrix of weights: for each input a row of packs, as long as the units need.
+/// A matrix of weights, in panels of 16 units: a pack for each input, so that weights are read one after the other.
 #[derive(Clone, Debug)]
 pub struct Part {
     /// The inputs, by their place among those of the node that is read.
@@ -111,15 +111,15 @@ impl Dense {
         of_units: Range<usize>,
     ) -> Result<Part, Error> {
         let part = Part { inputs: of_inputs, units: of_units, weights: self.weights.len() };
-        let packs = part.packs();
-        resize(&mut self.weights, part.weights + part.inputs.len() * packs, Pack::ZERO)?;
+        let depth = part.inputs.len();
+        resize(&mut self.weights, part.weights + depth * part.packs(), Pack::ZERO)?;
         let n_inputs = inputs.len();
         for (row, place) in part.units.clone().enumerate() {
             let row_of_weights = &weight[units.channels[place] as usize * n_inputs..][..n_inputs];
             // A unit sees inputs up to its own step.
             let seen = inputs.begin(units.step(place) + 1).clamp(part.inputs.start, part.inputs.end);
             for (k, &channel) in inputs.channels[part.inputs.start..seen].iter().enumerate() {
-                self.weights[part.weights + k * packs + row / LANES].0[row % LANES] = row_of_weights[channel as usize];
+                self.weights[part.weights + row / LANES * depth + k].0[row % LANES] = row_of_weights[channel as usize];
             }
         }
         Ok(part)
@@ -133,5 +133,11 @@ impl Dense {
     /// The weights of a part.
     pub fn weights(&self, part: &Part) -> &[Pack] {
         &self.weights[part.weights..][..part.inputs.len() * part.packs()]
+    }
+
+    /// What an input of a part is multiplied by, a pack for each 16 units.
+    #[inline(always)]
+    pub fn row(&self, part: &Part, input: usize) -> impl Iterator<Item = &Pack> {
+        self.weights(part)[input - part.inputs.start..].iter().step_by(part.inputs.len())
     }
 }

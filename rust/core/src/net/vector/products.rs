@@ -3,15 +3,18 @@
 use std::ops::Range;
 
 use super::{
-    Layer,
+    Layer, Vector,
     dense::{Dense, Part, STRETCH, TILE},
-    rows::{AddRows, From},
+    rows::{AddRows, From, Inputs, Lists},
     walk::{InLanes, Walk},
 };
 use crate::kernels::{
-    Kernel, LANES, Lanes, Pack, flat, flat_mut,
+    Kernel, LANES, Lanes, Pack, flat,
     matmul::{Finish, Product, Relu, Scalars, Start, Term, Vectors, matmul},
 };
+
+/// Inputs multiplied at a time.
+const INPUTS: usize = 256;
 
 impl Walk<'_> {
     /// What the inputs known before a stretch add to its units.
@@ -26,30 +29,12 @@ impl Walk<'_> {
             if part.units.is_empty() {
                 continue;
             }
-            if self.net.reads_ones(dense) {
-                let out = &mut self.sums[sums.far..];
-                let (lists, start, step) = (&self.lists, From::Bias(bias), sums.far_step);
-                self.isa.run(AddRows { part, weights, lists, since_mark: false, start, out, step });
-                continue;
-            }
-            match self.in_lanes {
-                InLanes::Samples => self.multiply(index, dense, part, (&part.units, part.inputs.len()), Some(bias)),
-                InLanes::Units => {
-                    let out = &mut self.sums[sums.far..];
-                    let source = self.net.nodes[dense.from].at;
-                    let terms = [Term { scalar: source + part.inputs.start, vector: 0, depth: part.inputs.len() }];
-                    let product = Product {
-                        terms: &terms,
-                        scalars: Scalars { floats: flat(self.units), row_step: self.sample_step, k_step: 1 },
-                        vectors: Vectors { floats: flat(weights), k_step: part.packs() * LANES },
-                        relu: Relu::None,
-                        start: Start::Packs(bias),
-                        finish: Finish::Keep,
-                        rows: self.len,
-                        packs: part.packs(),
-                    };
-                    self.isa.run(Multiply { product, out, out_step: sums.far_step });
-                }
+            if self.net.reads_ones(dense) || self.in_lanes == InLanes::Units {
+                let inputs = inputs(self.net, dense, part, &self.lists, false, (self.units, self.sample_step));
+                let (start, out, step) = (From::Bias(bias), &mut self.sums[sums.far..], sums.far_step);
+                self.isa.run(AddRows { part, weights, inputs, len: self.len, start, out, step });
+            } else {
+                self.multiply(index, dense, part, (&part.units, part.inputs.len()), Some(bias));
             }
         }
     }
@@ -62,39 +47,17 @@ impl Walk<'_> {
             if part.units.is_empty() {
                 continue;
             }
-            let weights = dense.weights(part);
-            let reads_ones = self.net.reads_ones(dense);
-            if self.in_lanes == InLanes::Samples && !reads_ones {
+            if self.net.reads_ones(dense) || self.in_lanes == InLanes::Units {
+                let inputs = inputs(self.net, dense, part, &self.lists, true, (self.units, self.sample_step));
+                let stretch = &dense.far[tile * TILE / STRETCH];
+                let (far, out) = self.sums.split_at_mut(sums.near);
+                let far = &flat(&far[sums.far..])[part.units.start - stretch.units.start..];
+                let (start, step) = (From::Sums { floats: far, step: sums.far_step * LANES }, sums.near_step);
+                let weights = dense.weights(part);
+                self.isa.run(AddRows { part, weights, inputs, len: self.len, start, out, step });
+            } else {
                 self.multiply(index, dense, part, (&part.units, part.inputs.len()), None);
-                continue;
             }
-            let stretch = &dense.far[tile * TILE / STRETCH];
-            let (far, out) = self.sums.split_at_mut(sums.near);
-            let far = &far[sums.far..];
-            let first = part.units.start - stretch.units.start;
-            if reads_ones {
-                let start = From::Sums { floats: &flat(far)[first..], step: sums.far_step * LANES };
-                let (lists, step) = (&self.lists, sums.near_step);
-                self.isa.run(AddRows { part, weights, lists, since_mark: true, start, out, step });
-                continue;
-            }
-            for (out, far) in out.chunks_mut(sums.near_step).zip(far.chunks(sums.far_step)).take(self.len) {
-                let n = part.packs() * LANES;
-                flat_mut(out)[..n].copy_from_slice(&flat(far)[first..][..n]);
-            }
-            let source = self.net.nodes[dense.from].at;
-            let terms = [Term { scalar: source + part.inputs.start, vector: 0, depth: part.inputs.len() }];
-            let product = Product {
-                terms: &terms,
-                scalars: Scalars { floats: flat(self.units), row_step: self.sample_step, k_step: 1 },
-                vectors: Vectors { floats: flat(weights), k_step: part.packs() * LANES },
-                relu: Relu::None,
-                start: Start::Out,
-                finish: Finish::Keep,
-                rows: self.len,
-                packs: part.packs(),
-            };
-            self.isa.run(Multiply { product, out, out_step: sums.near_step });
         }
     }
 
@@ -114,19 +77,52 @@ impl Walk<'_> {
         let step = self.unit_step / LANES;
         let (before, own) = self.units.split_at_mut(self.unit(index, units.start) * step);
         let source = (self.net.nodes[dense.from].at + part.inputs.start) * self.unit_step;
-        let terms = [Term { scalar: units.start - part.units.start, vector: source, depth }];
-        let product = Product {
-            terms: &terms,
-            scalars: Scalars { floats: flat(dense.weights(part)), row_step: 1, k_step: part.packs() * LANES },
-            vectors: Vectors { floats: flat(before), k_step: self.unit_step },
-            relu: Relu::None,
-            start: bias.map_or(Start::Out, |bias| Start::Rows(flat(bias))),
-            finish: Finish::Keep,
-            rows: units.len(),
-            packs: self.len.div_ceil(LANES),
-        };
-        self.isa.run(Multiply { product, out: own, out_step: step });
+        let weights = flat(dense.weights(part));
+        // A few inputs at a time for all units: so they come from a near cache.
+        for inputs in (0..depth.max(1)).step_by(INPUTS) {
+            let n_inputs = INPUTS.min(depth - inputs);
+            let mut unit = units.start;
+            while unit < units.end {
+                // Up to the end of the panel.
+                let (panel, first) = ((unit - part.units.start) / LANES, (unit - part.units.start) % LANES);
+                let rows = (LANES - first).min(units.end - unit);
+                let scalar = (panel * part.inputs.len() + inputs) * LANES + first;
+                let terms = [Term { scalar, vector: source + inputs * self.unit_step, depth: n_inputs }];
+                let start = match bias {
+                    Some(bias) if inputs == 0 => Start::Rows(&flat(bias)[panel * LANES + first..]),
+                    _ => Start::Out,
+                };
+                let product = Product {
+                    terms: &terms,
+                    scalars: Scalars { floats: weights, row_step: 1, k_step: LANES },
+                    vectors: Vectors { floats: flat(before), k_step: self.unit_step },
+                    relu: Relu::None,
+                    start,
+                    finish: Finish::Keep,
+                    rows,
+                    packs: self.len.div_ceil(LANES),
+                };
+                self.isa.run(Multiply { product, out: &mut own[(unit - units.start) * step..], out_step: step });
+                unit += rows;
+            }
+        }
     }
+}
+
+/// The inputs of a part, sample by sample.
+fn inputs<'w>(
+    net: &Vector,
+    dense: &Dense,
+    part: &Part,
+    lists: &'w Lists<'_>,
+    since_mark: bool,
+    (units, step): (&'w [Pack], usize),
+) -> Inputs<'w> {
+    if net.reads_ones(dense) {
+        return Inputs::Ones { lists, since_mark };
+    }
+    let first = net.nodes[dense.from].at + part.inputs.start;
+    Inputs::Numbers { floats: &flat(units)[first..], step }
 }
 
 /// A product of its own.

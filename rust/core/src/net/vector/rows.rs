@@ -1,4 +1,4 @@
-//! What the ones of the input add to a dense layer: rows of weights, sample by sample.
+//! What inputs add to a dense layer, sample by sample: rows of weights.
 
 use super::dense::Part;
 use crate::{
@@ -61,16 +61,35 @@ pub enum From<'a> {
     },
 }
 
+/// The inputs of a part.
+#[derive(Clone, Copy)]
+pub enum Inputs<'a> {
+    /// Ones, and zeros that are passed over.
+    Ones {
+        /// The ones.
+        lists: &'a Lists<'a>,
+        /// Only those since the stretch began.
+        since_mark: bool,
+    },
+    /// Numbers.
+    Numbers {
+        /// Those of all samples.
+        floats: &'a [f32],
+        /// From one sample to the next.
+        step: usize,
+    },
+}
+
 /// Sums of rows of a part's weights, for each sample.
 pub struct AddRows<'a> {
     /// The part.
     pub part: &'a Part,
     /// Its weights.
     pub weights: &'a [Pack],
-    /// The ones.
-    pub lists: &'a Lists<'a>,
-    /// Only those since the stretch began.
-    pub since_mark: bool,
+    /// Its inputs.
+    pub inputs: Inputs<'a>,
+    /// Samples.
+    pub len: usize,
     /// What comes before.
     pub start: From<'a>,
     /// Sums, sample by sample.
@@ -92,7 +111,7 @@ impl Kernel for AddRows<'_> {
                 rest @ 1..8 => 1 << rest.ilog2(),
                 _ => 8,
             };
-            for sample in 0..self.lists.counts.len() {
+            for sample in 0..self.len {
                 match n {
                     1 => self.sum::<L, 1>(l, sample, pack),
                     2 => self.sum::<L, 2>(l, sample, pack),
@@ -122,10 +141,28 @@ impl AddRows<'_> {
                 }
             }
         }
-        for &one in self.lists.of(sample, self.since_mark) {
-            let row = &self.weights[(one as usize - self.part.inputs.start) * packs + pack..][..P];
-            for (sum, weights) in sums.iter_mut().zip(row) {
-                *sum = l.add(*sum, l.load(weights));
+        let depth = self.part.inputs.len();
+        // Panels of equal length, so that bounds are checked once.
+        let mut panels = [&self.weights[..0]; P];
+        for (p, panel) in panels.iter_mut().enumerate() {
+            *panel = &self.weights[(pack + p) * depth..][..depth];
+        }
+        match self.inputs {
+            Inputs::Ones { lists, since_mark } => {
+                for &one in lists.of(sample, since_mark) {
+                    let one = one as usize - self.part.inputs.start;
+                    for (sum, panel) in sums.iter_mut().zip(panels) {
+                        *sum = l.add(*sum, l.load(&panel[one]));
+                    }
+                }
+            }
+            Inputs::Numbers { floats, step } => {
+                for (k, &input) in floats[sample * step..][..depth].iter().enumerate() {
+                    let input = l.splat(input);
+                    for (sum, panel) in sums.iter_mut().zip(panels) {
+                        *sum = l.fma(input, l.load(&panel[k]), *sum);
+                    }
+                }
             }
         }
         for (out, sum) in self.out[sample * self.step + pack..].iter_mut().zip(sums) {

@@ -103,14 +103,12 @@ impl Walk<'_> {
     #[inline(always)]
     fn push<L: Lanes>(&mut self, l: L, index: usize, dense: &Dense, (part, known): (&Part, Range<usize>)) {
         let (sums, packs, source) = (self.places[index], part.packs(), self.net.nodes[dense.from].at);
-        let weights = dense.weights(part);
         for sample in 0..self.len {
             let inputs = &flat(self.units)[sample * self.sample_step + source..];
             let sums = &mut self.sums[sums.near + sample * sums.near_step..][..packs];
             for input in known.clone() {
                 let value = l.splat(inputs[input]);
-                let row = &weights[(input - part.inputs.start) * packs..][..packs];
-                for (sum, weights) in sums.iter_mut().zip(row) {
+                for (sum, weights) in sums.iter_mut().zip(dense.row(part, input)) {
                     l.store(sum, l.fma(value, l.load(weights), l.load(sum)));
                 }
             }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Samples from which on they stand side by side in vectors.
-const SIDE_BY_SIDE: usize = 5;
+const SIDE_BY_SIDE: usize = 4;
 /// The most samples a block.
 const BLOCK: usize = 128;
 /// Packs that the units of a block may take beyond its least size.
@@ -297,8 +297,7 @@ impl Walk<'_> {
             if dense.from != 0 || part.units.is_empty() {
                 continue;
             }
-            let packs = part.packs();
-            let row = &dense.weights(part)[(one - part.inputs.start) * packs..][..packs];
+            let row = dense.row(part, one);
             for (sum, weights) in self.sums[sums.near + sample * sums.near_step..].iter_mut().zip(row) {
                 l.store(sum, l.add(l.load(sum), l.load(weights)));
             }
