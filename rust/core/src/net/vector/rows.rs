@@ -127,7 +127,6 @@ impl Kernel for AddRows<'_> {
 impl AddRows<'_> {
     #[inline(always)]
     fn sum<L: Lanes, const P: usize>(&mut self, l: L, sample: usize, pack: usize) {
-        let packs = self.part.packs();
         let mut sums = [l.splat(0.0); P];
         match self.start {
             From::Bias(bias) => {
