@@ -236,7 +236,7 @@ class GatedPixelCNNFamily(Family):
         return sum(np.count_nonzero(mask) + len(mask) for mask in masks)
 
     def of_bits(self, n_dims: int) -> Config:
-        return self.config((n_dims, 1, 1), 2, n_dims, (1,), n_dims, input_kernel_size=3)
+        return self.config((n_dims, 1, 1), 2, n_dims, (1,), n_dims, input_kernel_size=3, gated_input=False)
 
     def any_config(self, draw: DrawFn, max_events: int | None) -> Config:
         from hypothesis import strategies as st
