@@ -123,8 +123,9 @@ impl Raster {
     pub fn read<'s>(&'s self, state: &'s Activations<'_>, node: NodeId, pixels: &Pixels, group: usize) -> View<'s> {
         let (map, channels) = (&state.maps[node], &self.nodes[node].channels);
         let group = &channels.groups[group];
-        let first = map.here(group, pixels.x.start);
-        View { floats: &flat(state.packs)[first..], map, group, numbers: channels.of(group) }
+        // A group without channels may stand at the end of all memory.
+        let floats = if group.len == 0 { &[] } else { &flat(state.packs)[map.here(group, pixels.x.start)..] };
+        View { floats, map, group, numbers: channels.of(group) }
     }
 
     /// Begins a row: to be called before anything of it is computed or written.

@@ -196,7 +196,9 @@ fn phases(graph: &Graph<'_>) -> Result<Vec<Phase>, Error> {
             let right = phases[from] != Phase::RowStart && offsets.iter().any(|&[row, column]| row == 0 && column > 0);
             right || (phases[from] == Phase::RowEnd && offsets.iter().any(|&[row, _]| row == 0))
         };
-        let phase = if at > 0 && node.lag.is_rows_above() {
+        // Of a source that is computed pixel by pixel it may see channels that see rows above only: they are there with the others.
+        let is_there = |&from: &usize| phases[from] == Phase::RowStart || offsets.iter().all(|&[row, _]| row < 0);
+        let phase = if at > 0 && node.lag.is_rows_above() && node.op.sources().iter().all(is_there) {
             Phase::RowStart
         } else if node.op.sources().iter().any(waits) {
             Phase::RowEnd
