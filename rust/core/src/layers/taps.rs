@@ -83,7 +83,7 @@ pub fn groups(
                     let begin = group.weight.len();
                     group.weight.resize(begin + out.packs(), Pack::ZERO);
                     for (at, &o) in output.of(out).iter().enumerate() {
-                        let place = (o as usize * input.len() + i as usize) * offsets.len() + at_offset;
+                        let place = (o as usize * input.count() + i as usize) * offsets.len() + at_offset;
                         group.weight[begin + at / LANES].0[at % LANES] = weight[place];
                     }
                 }

@@ -53,7 +53,7 @@ impl Channels {
     }
 
     /// Channels in all.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.order.len()
     }
 
@@ -169,7 +169,7 @@ impl Map {
             }
             InLanes::Sites if span == 1 => {
                 let channel = samples.next_multiple_of(LANES);
-                let pixel = channels.len() * channel;
+                let pixel = channels.count() * channel;
                 Self { channel, pixel, row: pixels * pixel, ..map }
             }
             InLanes::Sites => {
@@ -178,7 +178,7 @@ impl Map {
                 let floats = lead + (pixels * samples).next_multiple_of(LANES) + padding;
                 // Channels an odd number of cache lines apart spread over all sets of a cache.
                 let channel = (floats.div_ceil(LANES) | 1) * LANES;
-                Self { origin: begin + lead, channel, pixel: samples, row: channels.len() * channel, ..map }
+                Self { origin: begin + lead, channel, pixel: samples, row: channels.count() * channel, ..map }
             }
         };
         // A vector that is read at the last pixel may reach beyond it.

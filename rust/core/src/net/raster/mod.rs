@@ -168,6 +168,6 @@ impl Raster {
 
     /// The shape of one sample's features: channels, height and width.
     pub fn feature_shape(&self) -> Option<Vec<usize>> {
-        self.features.map(|node| vec![self.nodes[node].channels.len(), self.sites.height, self.sites.width])
+        self.features.map(|node| vec![self.nodes[node].channels.count(), self.sites.height, self.sites.width])
     }
 }

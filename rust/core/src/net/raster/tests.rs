@@ -217,12 +217,13 @@ fn stream(raster: &Raster, isa: Isa, plan: Plan, images: &[Vec<Vec<u32>>]) -> Ve
     // What is in the memory must not matter.
     let mut memory = vec![Pack([f32::NAN; LANES]); 1000];
     let mut state = raster.activations(plan, &mut memory).expect("little memory");
-    let empty = nodes.map(|node| vec![vec![f32::NAN; height * width]; raster.nodes[node].channels.len()]);
+    let empty = nodes.map(|node| vec![vec![f32::NAN; height * width]; raster.nodes[node].channels.count()]);
     let mut out = vec![empty; images.len()];
     let known = plan.span > 1;
     for y in 0..height {
         raster.begin_row(isa, &mut state, y);
-        let groups = if known { vec![0..raster.n_groups] } else { (0..raster.n_groups).map(|g| g..g + 1).collect() };
+        let at_once = if known { raster.n_groups } else { 1 };
+        let groups: Vec<_> = (0..raster.n_groups).step_by(at_once).map(|first| first..first + at_once).collect();
         for (x, groups) in (0..width).step_by(plan.span).flat_map(|x| groups.iter().map(move |groups| (x, groups))) {
             let pixels = Pixels { y, x: x..width.min(x + plan.span), groups: groups.clone() };
             let feed = |state: &mut Activations<'_>| {
