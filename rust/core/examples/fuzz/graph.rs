@@ -32,9 +32,17 @@ pub fn network(rng: &mut Rng) -> Parts {
         builder.any();
     }
     let parameters = if n_classes == 2 { 1 } else { n_classes };
-    let before = (0..dims * parameters).map(|channel| (channel / parameters) as i32 - 1).collect();
+    let before: Vec<_> = (0..dims * parameters).map(|channel| (channel / parameters) as i32 - 1).collect();
     let from = builder.source();
-    builder.sum(from, before);
+    builder.sum(from, before.clone());
+    if builder.rng.u8(..4) == 0 {
+        // Of two networks.
+        let from = builder.source();
+        builder.sum(from, before.clone());
+        let [.., a, b] = &builder.nodes[..] else { unreachable!("two sums at least") };
+        let from = json!([a["name"], b["name"]]);
+        builder.push(json!({"op": "average", "from": from}), before);
+    }
     let output = builder.nodes.last().expect("the output")["name"].clone();
     let shown = builder.source();
     let features = if builder.rng.bool() { builder.nodes[shown]["name"].clone() } else { Value::Null };
@@ -84,7 +92,7 @@ impl Builder<'_> {
                 // With a node of the same channels, mostly.
                 let alike: Vec<_> = (0..self.nodes.len()).filter(|&node| self.degrees[node] == degrees).collect();
                 let other = *self.rng.choice(&alike).expect("the node itself");
-                let op = *self.rng.choice(&["add", "add", "multiply", "gate", "average"]).expect("some");
+                let op = *self.rng.choice(&["add", "add", "multiply", "gate"]).expect("some");
                 let from = json!([name, self.nodes[other]["name"]]);
                 self.push(json!({"op": op, "from": from}), degrees);
             }

@@ -217,6 +217,10 @@ impl<'a> Compiler<'a> {
                     return Err("from is empty; wanted a node at least".into());
                 }
                 self.check_alike(&from)?;
+                let first = &self.nodes[from[0]];
+                if !self.parameters().map(|(_, degree)| degree).eq(first.degrees.iter().copied()) {
+                    return Err(format!("{:?} does not hold the parameters of a site's distributions", first.name));
+                }
                 Ok(self.same(Op::Average { from }))
             }
         }
@@ -358,6 +362,12 @@ impl<'a> Compiler<'a> {
         degrees.iter().map(bound).collect()
     }
 
+    /// For each parameter of a site's distributions its dimension, and the degree that it needs: the step before.
+    fn parameters(&self) -> impl Iterator<Item = (usize, i32)> {
+        let dims = self.sites.steps.iter().zip(&self.sites.n_parameters).enumerate();
+        dims.flat_map(|(dim, (&step, &n))| std::iter::repeat_n((dim, step as i32 - 1), n))
+    }
+
     /// Each parameter of a dimension may depend on the steps before it only.
     fn check_output(&self, output: usize) -> Result<(), Error> {
         let (node, widths) = (&self.nodes[output], &self.sites.n_parameters);
@@ -369,18 +379,14 @@ impl<'a> Compiler<'a> {
                 node.name
             )));
         }
-        let dims = widths.iter().enumerate().flat_map(|(dim, &width)| std::iter::repeat_n(dim, width));
-        for (channel, dim) in dims.enumerate() {
-            let step = self.sites.steps[dim] as i32;
-            if node.degrees[channel] != step - 1 {
+        for (channel, (dim, degree)) in self.parameters().enumerate() {
+            if node.degrees[channel] != degree {
                 return Err(Error::format(format!(
-                    "the output, node {:?}, has degree {} at channel {channel}; wanted {}, the step before dimension {dim}",
-                    node.name,
-                    node.degrees[channel],
-                    step - 1
+                    "the output, node {:?}, has degree {} at channel {channel}; wanted {degree}, the step before dimension {dim}",
+                    node.name, node.degrees[channel],
                 )));
             }
-            if self.bounds[output][channel].lag > Lag::own_site(step - 1) {
+            if self.bounds[output][channel].lag > Lag::own_site(degree) {
                 return Err(Error::format(format!(
                     "the graph leaks: the distribution of dimension {dim} of a site depends on what comes with it or after it, on the path {}",
                     self.path(output, channel)

@@ -62,6 +62,10 @@ fn every_fault_is_named() {
             vec![json!({"name": "p", "op": "concat", "from": ["x", "x"]}), pair("gate", ["p", "x"]), y()],
             "node \"p\": \"p\" has 6 channels, and \"x\" has 3",
         ),
+        (
+            vec![json!({"name": "p", "op": "average", "from": ["x", "x"]}), y()],
+            "node \"p\": \"x\" does not hold the parameters of a site's distributions",
+        ),
         (vec![json!({"name": "e", "op": "leaky_relu", "from": "x", "slope": 1e300}), y()], "node \"e\": slope is inf"),
         (
             vec![json!({"name": "y", "op": "dense", "from": "x", "weight": "b", "bias": "b", "degrees": [-1, 0, 1]})],
