@@ -112,6 +112,11 @@ impl<'a> Block<'a> {
         self.samples.features(sample)
     }
 
+    /// The error of a sample whose features are not finite.
+    pub fn overflow(&self, sample: usize) -> Error {
+        self.samples.overflow(sample)
+    }
+
     /// To be asked now and then in a long walk.
     ///
     /// # Errors

@@ -31,14 +31,14 @@ impl Raster {
                 for channel in 0..channels {
                     let pixels = Pixels { y, x: x..x + 1, groups: channel..channel + 1 };
                     self.step(block.isa, &mut state, &pixels);
-                    self.show_features(block, &state, &samples, &pixels);
+                    self.show_features(block, &state, &samples, &pixels)?;
                     self.decide(block, &state, &samples, &pixels, &mut scratch.floats)?;
                     self.feed(block, &mut state, &samples, &pixels);
                 }
                 if self.n_groups > channels {
                     let pixels = Pixels { y, x: x..x + 1, groups: channels..self.n_groups };
                     self.step(block.isa, &mut state, &pixels);
-                    self.show_features(block, &state, &samples, &pixels);
+                    self.show_features(block, &state, &samples, &pixels)?;
                 }
             }
             self.end_row(block.isa, &mut state, y);
@@ -63,7 +63,7 @@ impl Raster {
                     self.feed(block, &mut state, &samples, &pixels);
                     pixels.groups = 0..self.n_groups;
                     self.step(block.isa, &mut state, &pixels);
-                    self.show_features(block, &state, &samples, &pixels);
+                    self.show_features(block, &state, &samples, &pixels)?;
                     pixels.groups = 0..channels;
                     self.decide(block, &state, &samples, &pixels, &mut scratch.floats)?;
                 }
@@ -110,20 +110,32 @@ impl Raster {
     }
 
     /// Writes the features that were computed at some pixels, where features are wanted.
-    fn show_features(&self, block: &mut Block<'_>, state: &Activations<'_>, samples: &Range<usize>, pixels: &Pixels) {
-        let Some(node) = self.features else { return };
+    fn show_features(
+        &self,
+        block: &mut Block<'_>,
+        state: &Activations<'_>,
+        samples: &Range<usize>,
+        pixels: &Pixels,
+    ) -> Result<(), Error> {
+        let Some(node) = self.features else { return Ok(()) };
         let n_pixels = self.sites.height * self.sites.width;
         let first = pixels.y * self.sites.width + pixels.x.start;
         for group in pixels.groups.clone() {
             let view = self.read(state, node, pixels, group);
             for sample in samples.clone() {
-                let Some(out) = block.features(sample) else { return };
+                let Some(out) = block.features(sample) else { return Ok(()) };
+                let mut finite = true;
                 for x in 0..pixels.x.len() {
                     for (&channel, value) in view.numbers.iter().zip(view.channels(sample - samples.start, x)) {
+                        finite &= value.is_finite();
                         out[channel as usize * n_pixels + first + x] = value;
                     }
                 }
+                if !finite {
+                    return Err(block.overflow(sample));
+                }
             }
         }
+        Ok(())
     }
 }
