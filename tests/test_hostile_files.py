@@ -142,7 +142,7 @@ def test_no_memory_is_an_exception(run_python: Callable[..., str], tmp_path: Pat
     import ancestral
     resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))
     model = ancestral.load(os.environ["MODEL"])
-    for n in (1, 100):
+    for n in (2, 100):
         try:
             model.sample(n, rng=0, threads=1)
         except MemoryError as error:

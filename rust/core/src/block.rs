@@ -63,13 +63,16 @@ impl<'a> Block<'a> {
     pub fn new(
         task: &Task<'a>,
         (first, len): (usize, usize),
-        out: Outputs<'a>,
+        mut out: Outputs<'a>,
         room: &'a mut Room,
     ) -> Result<Self, Error> {
         let &Task { isa, space, driver, n_steps, stop } = task;
         let Room { head, intervals } = room;
         if out.code.is_some() {
             resize(intervals, len * space.n_dims(), Split::HALF.interval(0))?;
+        }
+        for sums in [&mut out.log_prob, &mut out.log_weight].into_iter().flatten() {
+            sums.fill(0.0);
         }
         let source = driver.source(first)?;
         let mut samples = Samples { isa, len, n_steps, space, first, source, out, intervals, stop };

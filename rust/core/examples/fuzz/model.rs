@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{Target, bytes, graph, header, peak_of};
 
 /// Bytes that reading may allocate for each byte of a file, and beside that.
-const MEMORY: (usize, usize) = (64, 1 << 16);
+const MEMORY: (usize, usize) = (64, 1 << 17);
 /// Samples to draw from what was accepted.
 const N: usize = 3;
 /// The largest model that is walked, in dimensions and multiply-adds.

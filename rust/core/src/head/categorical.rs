@@ -31,9 +31,6 @@ impl Head for CategoricalHead {
                 score.values(samples.first + sample, x);
             }
         }
-        for sums in [&mut samples.out.log_prob, &mut samples.out.log_weight].into_iter().flatten() {
-            sums.fill(0.0);
-        }
         Ok(())
     }
 
