@@ -75,7 +75,7 @@ class PixelCNNFamily(Family):
             "categorical-256": config((1, 1, 1), 256),
             "pixelcnn-no-head": config((1, 2, 4), head_layers=0, input_kernel_size=3),
             "pixelcnn-relu": config((1, 3, 3), relu=["input", "conv", "branch", "sum"], head_layers=3),
-            "pixelcnn-kernels-rgb": config((3, 2, 1), 3, n_channels=8, input_kernel_size=3, kernel_size=5),
+            "pixelcnn-kernels-rgb": config((3, 2, 1), 3, n_channels=12, n_head=9, input_kernel_size=3, kernel_size=5),
         },
         few=["pixelcnn-rgb", "categorical", "categorical-rgb", "pixelcnn-kernels-rgb"],
         medium={
