@@ -87,8 +87,8 @@ class GatedPixelCNNFamily(Family):
             "gated-classes": config((2, 3, 2), 7, n_embedding=3),
         },
         large={
-            "gated": config((1, 9, 10), n_channels=18, skip=True),
-            "gated-classes-rgb": config((3, 5, 6), 5, n_channels=18),
+            "gated": config((1, 7, 8), n_channels=11, dilations=(1,), input_kernel_size=3, skip=True),
+            "gated-classes-rgb": config((3, 4, 5), 5, n_channels=11, dilations=(2,)),
         },
         shapes={
             "gated-7x9": config((1, 7, 9), n_channels=16, dilations=(1, 2, 4, 1), n_head=16, input_kernel_size=7),
