@@ -83,6 +83,17 @@ impl Space {
         Ok(Self { shape, n_dims, support: Support::new(classes), most_classes, order })
     }
 
+    /// The same space of images (channels, height, width), visited row by row, and the channels of a pixel in their order.
+    #[must_use]
+    pub fn in_raster_order(self) -> Self {
+        let channels = self.shape[0];
+        let n_pixels = self.n_dims / channels;
+        let dim = |step| ((step % channels) * n_pixels + step / channels) as u32;
+        // One channel has the natural order.
+        let order = (channels > 1 && n_pixels > 1).then(|| (0..self.n_dims).map(dim).collect());
+        Self { order, ..self }
+    }
+
     /// Shape of one event.
     pub fn shape(&self) -> &[usize] {
         &self.shape

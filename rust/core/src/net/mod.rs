@@ -60,16 +60,16 @@ impl Network {
                 "the tensors hold {held} floats, too few for {of_a_site} dimensions of a site"
             )));
         }
-        let space = space.build()?;
+        let space = space.without_raster_order()?;
         let sites = Sites::of(&space)?;
         let graph = compile::compile(&spec, &sites, tensors)?;
         let n_params = params::n_params(&graph);
-        let executor = if space.shape().len() > 1 {
-            Executor::Raster(Raster::new(&graph, sites.clone())?)
-        } else {
-            Executor::Vector(Vector::new(&graph, &dims(&sites))?)
-        };
-        Ok(Self { space, executor, n_params })
+        if space.shape().len() == 1 {
+            let executor = Executor::Vector(Vector::new(&graph, &dims(&sites))?);
+            return Ok(Self { space, executor, n_params });
+        }
+        let executor = Executor::Raster(Raster::new(&graph, sites.clone())?);
+        Ok(Self { space: space.in_raster_order(), executor, n_params })
     }
 }
 

@@ -68,25 +68,18 @@ pub enum ClassesSpec {
 }
 
 impl SpaceSpec {
-    /// The space.
+    /// The space, but for the order of an image: a small file can describe a large one, and most of what can be wrong is found without.
     ///
     /// # Errors
     /// [`Error::Format`] if it is of no dimensions or too many, has no or too many classes, or its order is none.
-    pub fn build(&self) -> Result<Space, Error> {
+    pub fn without_raster_order(&self) -> Result<Space, Error> {
         let classes = match &self.n_classes {
             ClassesSpec::Same(n) => Classes::Same(*n),
             ClassesSpec::PerDim(each) => Classes::PerDim(each.clone()),
         };
         match *self.event_shape {
-            [channels, height, width] => {
-                if self.order.is_some() {
-                    return Err(Error::format("the graph has an order, but an image is visited in raster order"));
-                }
-                // One channel has the natural order.
-                let n_pixels = height.saturating_mul(width);
-                let dim = |step| ((step % channels) * n_pixels + step / channels) as u32;
-                let order = || (channels > 1).then(|| (0..channels * n_pixels).map(dim).collect());
-                Space::new(self.event_shape.clone(), classes, order)
+            [_, _, _] if self.order.is_some() => {
+                Err(Error::format("the graph has an order, but an image is visited in raster order"))
             }
             _ => Space::new(self.event_shape.clone(), classes, || self.order.clone()),
         }

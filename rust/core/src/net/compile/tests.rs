@@ -17,7 +17,12 @@ fn tensors(n: usize, others: &[(&str, &[usize])]) -> Tensors {
 
 fn message(graph: &Value, tensors: &Tensors) -> Result<(), String> {
     let spec = Spec::from_json(graph).map_err(|error| error.to_string())?;
-    let sites = spec.fields.space.build().and_then(|space| Sites::of(&space)).map_err(|error| error.to_string())?;
+    let sites = spec
+        .fields
+        .space
+        .without_raster_order()
+        .and_then(|space| Sites::of(&space))
+        .map_err(|error| error.to_string())?;
     compile(&spec, &sites, tensors).map(drop).map_err(|error| error.to_string())
 }
 

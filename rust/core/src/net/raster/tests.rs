@@ -261,7 +261,7 @@ fn stream(raster: &Raster, isa: Isa, plan: Plan, images: &[Vec<Vec<u32>>]) -> Ve
 fn check(net: &Builder, shape: [usize; 3]) {
     let json = net.graph(shape, "out", "features");
     let spec = Spec::from_json(&json).expect("a graph");
-    let space = spec.fields.space.build().expect("a space");
+    let space = spec.fields.space.without_raster_order().expect("a space");
     let sites = Sites::of(&space).expect("an image");
     let graph = compile(&spec, &sites, &net.tensors).expect("causal");
     let raster = Raster::new(&graph, sites.clone()).expect("in the order of the pixels");
@@ -321,7 +321,7 @@ fn a_plan_fills_the_vectors() {
         let net = plain_net([1, 3, 4], widths);
         let json = net.graph([1, 3, 4], "out", "features");
         let spec = Spec::from_json(&json).expect("a graph");
-        let sites = Sites::of(&spec.fields.space.build().expect("a space")).expect("an image");
+        let sites = Sites::of(&spec.fields.space.without_raster_order().expect("a space")).expect("an image");
         let graph = compile(&spec, &sites, &net.tensors).expect("causal");
         Raster::new(&graph, sites.clone()).expect("in the order of the pixels")
     };
