@@ -120,7 +120,7 @@ class Model:
 
     @property
     def kind(self) -> str:
-        """The family: "FVSBN", "NADE" or "PixelCNN"."""
+        """The family, such as "NADE": the name that a file gives it."""
         return self._inner.kind
 
     @property

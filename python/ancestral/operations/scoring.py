@@ -147,8 +147,11 @@ def features(
 
     - NADE: h = σ(c + x W) after the last dimension, (n, n_hidden); with `step`, after the first `step` dimensions
       in the model's order: what p(x_step | x_<step) is computed from.
-    - PixelCNN: the last layer before the logits, after its ReLU: (n, n_head, height, width). Channel j of N at a
+    - MADE: the last hidden layer, (n, units); of several masks one layer after the other. With `step`, as NADE; units
+      that would see a later dimension are 0.
+    - PixelCNN and Gated PixelCNN: the last layer before the logits: (n, n_head, height, width). Channel j of N at a
       pixel knows the pixels before it, and the channels before ⌊j C / N⌋ of its own C.
+    - A network of your own: what its graph names as `features`.
 
     `x` and errors as for `log_prob`. Raises ValueError for a model without hidden units (FVSBN), or a `step` where
     there is no such choice.
