@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ancestral import _arguments as arguments
+from ancestral.nn._graph import Nodes, add, graph_of
 from ancestral.nn._ordered import Ordered
 from ancestral.nn._reparametrized import reparametrize
 
@@ -131,16 +132,12 @@ class MADE(Ordered):
     def graph(self) -> dict[str, Any]:
         """The network as a model file says it: layers, the tensors they read, and the degrees of their units."""
         values = {"op": "values", "scale": 1.0, "shift": 0.0} if self.n_classes == 2 else {"op": "one_hot"}
-        nodes: list[dict[str, Any]] = [{"name": "input", **values}]
-
-        def add(name: str, op: str, source: str | list[str], **more: Any) -> str:
-            nodes.append({"name": name, "op": op, "from": source, **more})
-            return name
+        nodes: Nodes = [{"name": "input", **values}]
 
         def dense(name: str, source: str, tensors: str, layer: MaskedLinear, mask: int) -> str:
             bias = {} if layer.bias is None else {"bias": f"{tensors}.bias"}
             degrees = layer.degrees[mask][1].tolist()
-            return add(name, "dense", source, weight=f"{tensors}.weight", **bias, degrees=degrees)
+            return add(nodes, name, "dense", source, weight=f"{tensors}.weight", **bias, degrees=degrees)
 
         direct = None if self.direct is None else dense("direct", "input", "direct", self.direct, 0)
         logits, last = [], []
@@ -150,21 +147,14 @@ class MADE(Ordered):
             for i, layer in enumerate(self.hidden):
                 assert isinstance(layer, MaskedLinear)
                 h = dense(f"hidden.{i}{suffix}", h, f"hidden.{i}", layer, mask)
-                h = add(f"relu.{i}{suffix}", "relu", h)
+                h = add(nodes, f"relu.{i}{suffix}", "relu", h)
             last.append(h)
             logits.append(dense(f"out{suffix}", h, "out", self.out, mask))
             if direct is not None:
-                logits[-1] = add(f"sum{suffix}", "add", [logits[-1], direct])
-        return {
-            "space": {
-                "event_shape": list(self.event_shape),
-                "n_classes": self.n_classes,
-                "order": None if self.order is None else list(self.order),
-            },
-            "nodes": nodes,
-            "output": logits[0] if self.n_masks == 1 else add("mean", "average", logits),
-            "features": last[0] if self.n_masks == 1 else add("features", "concat", last),
-        }
+                logits[-1] = add(nodes, f"sum{suffix}", "add", [logits[-1], direct])
+        if self.n_masks == 1:
+            return graph_of(self, nodes, logits[0], last[0])
+        return graph_of(self, nodes, add(nodes, "mean", "average", logits), add(nodes, "features", "concat", last))
 
     def _effective(self) -> dict[str, Tensor]:
         reparametrize(self)
