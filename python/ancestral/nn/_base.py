@@ -58,7 +58,7 @@ class Autoregressive(nn.Module, ABC):
     def graph(self) -> dict[str, Any] | None:
         """The network as a model file says it, as JSON values; None for a family that the core knows by its kind.
 
-        See the documentation of files for the layers there are.
+        docs/networks.md lists the layers there are.
         """
         return None
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from ancestral.nn._reparametrized import reparametrize
+
 if TYPE_CHECKING:
     from ancestral.nn._base import Autoregressive
 
@@ -41,6 +43,18 @@ def graph_of(module: Autoregressive, nodes: Nodes, output: str, features: str) -
         "order": None if module.order is None else list(module.order),
     }
     return {"space": space, "nodes": nodes, "output": output, "features": features}
+
+
+def masked_tensors(module: Autoregressive) -> dict[str, Tensor]:
+    """Weight and bias of every layer that masks its weight, as they act, by the names of the module's parameters."""
+    reparametrize(module)
+    tensors = {}
+    for name, layer in module.named_modules():
+        if hasattr(layer, "masked_weight"):
+            tensors[f"{name}.weight"] = layer.masked_weight()
+            if layer.bias is not None:
+                tensors[f"{name}.bias"] = layer.bias
+    return tensors
 
 
 def tap_tensors(graph: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:

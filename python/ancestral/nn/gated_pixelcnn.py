@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from ancestral import _arguments as arguments
 from ancestral.nn._base import Autoregressive
 from ancestral.nn._gated_layers import GatedLayer, PlainLayer
-from ancestral.nn._graph import Nodes, add, add_taps, graph_of
+from ancestral.nn._graph import Nodes, add, add_taps, graph_of, masked_tensors
 from ancestral.nn._images import as_affine, as_image_shape, as_kernel_size, as_logits, degrees_of
-from ancestral.nn._reparametrized import reparametrize
 from ancestral.nn._taps import Taps
 from ancestral.nn._transforms import in_transform
 
@@ -227,13 +226,7 @@ class GatedPixelCNN(Autoregressive):
         return i > 0 or self.activation_first
 
     def _effective(self) -> dict[str, Tensor]:
-        reparametrize(self)
-        weights = {}
-        for name, layer in self.named_modules():
-            if isinstance(layer, Taps):
-                weights[f"{name}.weight"] = layer.masked_weight()
-                weights[f"{name}.bias"] = layer.bias
-        return weights
+        return masked_tensors(self)
 
     def _like(self) -> Tensor:
         last = self.head[-1]

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ancestral import _arguments as arguments
-from ancestral.nn._graph import Nodes, add, graph_of
+from ancestral.nn._graph import Nodes, add, graph_of, masked_tensors
 from ancestral.nn._ordered import Ordered
-from ancestral.nn._reparametrized import reparametrize
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -157,14 +156,7 @@ class MADE(Ordered):
         return graph_of(self, nodes, add(nodes, "mean", "average", logits), add(nodes, "features", "concat", last))
 
     def _effective(self) -> dict[str, Tensor]:
-        reparametrize(self)
-        weights = {}
-        for name, layer in self.named_modules():
-            if isinstance(layer, MaskedLinear):
-                weights[f"{name}.weight"] = layer.effective_weight()
-                if layer.bias is not None:
-                    weights[f"{name}.bias"] = layer.bias
-        return weights
+        return masked_tensors(self)
 
     def _like(self) -> Tensor:
         return self.out.weight
@@ -224,7 +216,7 @@ class MaskedLinear(nn.Linear):
         inputs, outputs = self.get_buffer(f"inputs_{mask}"), self.get_buffer(f"outputs_{mask}")
         return inputs <= outputs[:, None]
 
-    def effective_weight(self) -> Tensor:
+    def masked_weight(self) -> Tensor:
         """The weight, zero where it acts under no mask, whatever the parameter holds there."""
         masks = self.mask()
         for mask in range(1, len(self.degrees)):

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from ancestral import _arguments as arguments
 from ancestral.nn._base import Autoregressive
-from ancestral.nn._graph import Nodes, add, add_taps, graph_of
+from ancestral.nn._graph import Nodes, add, add_taps, graph_of, masked_tensors
 from ancestral.nn._images import as_affine, as_image_shape, as_kernel_size, as_logits
-from ancestral.nn._reparametrized import reparametrize
 from ancestral.nn._transforms import in_transform
 from ancestral.nn.masked_conv import MaskedConv2d
 
@@ -166,14 +165,7 @@ class PixelCNN(Autoregressive):
         return graph_of(self, nodes, output=conv("head_out", a), features=a)
 
     def _effective(self) -> dict[str, Tensor]:
-        reparametrize(self)
-        weights = {}
-        for name, layer in self.named_modules():
-            if isinstance(layer, MaskedConv2d):
-                assert layer.bias is not None
-                weights[f"{name}.weight"] = layer.masked_weight()
-                weights[f"{name}.bias"] = layer.bias
-        return weights
+        return masked_tensors(self)
 
     def _like(self) -> Tensor:
         return self.input.weight

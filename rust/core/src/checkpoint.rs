@@ -1,8 +1,8 @@
 //! A model at rest: its kind, its config and its named tensors, in a safetensors file.
 //!
-//! The file's `__metadata__` holds `format` (`ancestral`), `version`, `kind` and `config` (JSON): version 1. A network's has `graph`
-//! (JSON, [`crate::net::spec`]) as well: version 2. Everything is little-endian f32 and finite. Reading checks the whole before a model is built from it, and allocates no more
-//! than a small multiple of what was given.
+//! The file's `__metadata__` holds `format` (`ancestral`), `version`, `kind` and `config` (JSON): version 1. A network's has
+//! `graph` (JSON, [`crate::net::spec`]) as well: version 2. Everything is little-endian f32 and finite. Reading checks the
+//! whole before a model is built from it, and allocates no more than a small multiple of what was given.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -97,16 +97,12 @@ impl Checkpoint {
         if field("format")? != FORMAT {
             return Err(Error::format(format!("the file's format is {:?}; wanted {FORMAT:?}", field("format")?)));
         }
-        let has_graph = match VERSIONS.iter().position(|known| field("version").is_ok_and(|version| version == known)) {
-            Some(at) => at == 1,
-            None => {
-                return Err(Error::format(format!(
-                    "the file's format version is {:?}; this release reads versions {:?} and {:?}",
-                    field("version")?,
-                    VERSIONS[0],
-                    VERSIONS[1]
-                )));
-            }
+        let version = field("version")?;
+        let Some(has_graph) = VERSIONS.iter().position(|known| known == version).map(|at| at == 1) else {
+            let [old, new] = VERSIONS;
+            return Err(Error::format(format!(
+                "the file's format version is {version:?}; this release reads versions {old:?} and {new:?}"
+            )));
         };
         let kind = field("kind")?.clone();
         let floats = (bytes.len() - 8 - header_len) / size_of::<f32>();

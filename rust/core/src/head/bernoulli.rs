@@ -27,23 +27,13 @@ pub struct BernoulliHead {
 
 impl Head for BernoulliHead {
     fn begin(&mut self, samples: &mut Samples<'_>) -> Result<(), Error> {
-        let n_dims = samples.space.n_dims();
-        let packs = n_dims.div_ceil(LANES);
+        let packs = samples.space.n_dims().div_ceil(LANES);
         resize(&mut self.field, samples.len * packs, Pack::ZERO)?;
-        self.x.clear();
-        resize(&mut self.x, samples.len * n_dims, 0)?;
-        match &samples.source {
-            Source::Data(score) => {
-                for (sample, x) in self.x.chunks_exact_mut(n_dims).enumerate() {
-                    score.values(samples.first + sample, x);
-                }
+        samples.begin_values(&mut self.x)?;
+        if let Source::Rule(rule) = &samples.source {
+            for (sample, thresholds) in self.field.chunks_exact_mut(packs).enumerate() {
+                rule.thresholds(samples.isa, samples.first + sample, thresholds);
             }
-            Source::Rule(rule) => {
-                for (sample, thresholds) in self.field.chunks_exact_mut(packs).enumerate() {
-                    rule.thresholds(samples.isa, samples.first + sample, thresholds);
-                }
-            }
-            Source::Decoder(_) => {}
         }
         Ok(())
     }

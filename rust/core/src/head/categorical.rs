@@ -6,10 +6,7 @@ use super::{
     Head, Samples,
     softmax::{Categorical, Softmax},
 };
-use crate::{
-    driver::Source,
-    error::{Error, resize},
-};
+use crate::{driver::Source, error::Error};
 
 /// The head of classes, with its memory.
 #[derive(Default)]
@@ -23,15 +20,7 @@ pub struct CategoricalHead {
 
 impl Head for CategoricalHead {
     fn begin(&mut self, samples: &mut Samples<'_>) -> Result<(), Error> {
-        let n_dims = samples.space.n_dims();
-        self.x.clear();
-        resize(&mut self.x, samples.len * n_dims, 0)?;
-        if let Source::Data(score) = &samples.source {
-            for (sample, x) in self.x.chunks_exact_mut(n_dims).enumerate() {
-                score.values(samples.first + sample, x);
-            }
-        }
-        Ok(())
+        samples.begin_values(&mut self.x)
     }
 
     fn decide(

@@ -26,10 +26,11 @@ pub use self::{
 use crate::{
     codec::interval::Interval,
     driver::Source,
-    error::Error,
+    error::{Error, resize},
     kernels::Isa,
     outputs::Outputs,
     space::{Space, Support},
+    values::Value,
 };
 
 /// The samples of a block, as a head sees them.
@@ -55,6 +56,22 @@ pub struct Samples<'a> {
 }
 
 impl Samples<'_> {
+    /// Makes room for their values, `n_dims` a sample, in the model's order: those that are given, or zeros.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    fn begin_values<T: Value>(&self, x: &mut Vec<T>) -> Result<(), Error> {
+        let n_dims = self.space.n_dims();
+        x.clear();
+        resize(x, self.len * n_dims, T::of(0))?;
+        if let Source::Data(score) = &self.source {
+            for (sample, x) in x.chunks_exact_mut(n_dims).enumerate() {
+                score.values(self.first + sample, x);
+            }
+        }
+        Ok(())
+    }
+
     /// # Errors
     /// [`Error::Interrupted`] if the caller has asked to stop.
     pub fn check(&self) -> Result<(), Error> {

@@ -1,22 +1,28 @@
-//! Layers that make one node of several: a + b, a · b, and the average of distributions.
+//! Layers that make one node of several: functions of two, and the average of distributions.
 
+use super::gate::gate;
 use crate::kernels::{LANES, Lanes, Pack, math, to_pack};
 
-/// a + b of as many packs.
-#[inline(always)]
-pub fn add_packs<L: Lanes>(l: L, a: &[Pack], b: &[Pack], out: &mut [Pack]) {
-    debug_assert!(a.len() == out.len() && b.len() == out.len());
-    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-        l.store(out, l.add(l.load(a), l.load(b)));
-    }
+/// A function of two numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pair {
+    /// tanh(a) · σ(b)
+    Gate,
+    /// a + b
+    Add,
+    /// a · b
+    Multiply,
 }
 
-/// a · b of as many packs.
-#[inline(always)]
-pub fn multiply_packs<L: Lanes>(l: L, a: &[Pack], b: &[Pack], out: &mut [Pack]) {
-    debug_assert!(a.len() == out.len() && b.len() == out.len());
-    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-        l.store(out, l.mul(l.load(a), l.load(b)));
+impl Pair {
+    /// The function, lane by lane.
+    #[inline(always)]
+    pub fn apply<L: Lanes>(self, l: L, a: L::F, b: L::F) -> L::F {
+        match self {
+            Self::Gate => gate(l, a, b),
+            Self::Add => l.add(a, b),
+            Self::Multiply => l.mul(a, b),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The gated activation tanh(a) σ(b): van den Oord et al., *Conditional image generation with PixelCNN decoders*,
 //! NeurIPS 2016.
 
-use crate::kernels::{Lanes, Pack, math};
+use crate::kernels::{Lanes, math};
 
 /// tanh(a) σ(b), lane by lane.
 ///
@@ -12,13 +12,4 @@ pub fn gate<L: Lanes>(l: L, a: L::F, b: L::F) -> L::F {
     let (numerator, denominator) = math::tanh_fraction(l, a);
     let odds = math::exp(l, math::neg(l, b));
     l.div(numerator, l.fma(denominator, odds, denominator))
-}
-
-/// tanh(a) σ(b) of as many packs.
-#[inline(always)]
-pub fn gate_packs<L: Lanes>(l: L, a: &[Pack], b: &[Pack], out: &mut [Pack]) {
-    debug_assert!(a.len() == out.len() && b.len() == out.len());
-    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-        l.store(out, gate(l, l.load(a), l.load(b)));
-    }
 }

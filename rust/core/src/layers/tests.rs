@@ -3,8 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    combine::{Member, add_packs, average_bits, average_classes, multiply_packs},
-    gate::gate_packs,
+    combine::{Member, Pair, average_bits, average_classes},
     pointwise::Pointwise,
 };
 use crate::kernels::{Isa, Kernel, Lanes, Pack, flat, flat_mut, to_packs};
@@ -25,9 +24,7 @@ const ALL: [Pointwise; 9] = [
 #[derive(Clone, Copy, Debug)]
 enum Layer {
     Pointwise(Pointwise),
-    Gate,
-    Add,
-    Multiply,
+    Pair(Pair),
     AverageBits,
     AverageClasses,
 }
@@ -48,9 +45,11 @@ impl Kernel for Run<'_> {
                 out.copy_from_slice(operands[0]);
                 function.map_packs(l, &mut out);
             }
-            Layer::Gate => gate_packs(l, operands[0], operands[1], &mut out),
-            Layer::Add => add_packs(l, operands[0], operands[1], &mut out),
-            Layer::Multiply => multiply_packs(l, operands[0], operands[1], &mut out),
+            Layer::Pair(pair) => {
+                for ((out, a), b) in out.iter_mut().zip(operands[0]).zip(operands[1]) {
+                    l.store(out, pair.apply(l, l.load(a), l.load(b)));
+                }
+            }
             Layer::AverageBits => average_bits(l, &operands, &mut out),
             Layer::AverageClasses => {
                 let members: Vec<_> = self.1.iter().map(|logits| Member::new(l, logits)).collect();
@@ -149,13 +148,13 @@ fn gates_are_accurate() {
     let b = [&grid(100.0, 200)[..], &grid(3.0, 100), &[f32::MIN, f32::NEG_INFINITY, f32::INFINITY]].concat();
     let a = [15.0, 1.0, 1e-3, 1e-30].into_iter().flat_map(|most| grid(most, 100));
     for a in a.chain([f32::NEG_INFINITY, f32::INFINITY, f32::MAX]) {
-        let out = run(Layer::Gate, &[vec![a; b.len()], b.clone()]);
+        let out = run(Layer::Pair(Pair::Gate), &[vec![a; b.len()], b.clone()]);
         for (&b, &y) in b.iter().zip(&out) {
             let truth = f64::from(a).tanh() * truth(Pointwise::Sigmoid, b.into());
             assert_close(y, truth, 4.0, &format!("tanh({a:e}) sigmoid({b:e})"));
         }
     }
-    let nan = run(Layer::Gate, &[vec![f32::NAN, 1.0], vec![1.0, f32::NAN]]);
+    let nan = run(Layer::Pair(Pair::Gate), &[vec![f32::NAN, 1.0], vec![1.0, f32::NAN]]);
     assert!(nan.iter().all(|y| y.is_nan()));
 }
 
@@ -186,9 +185,9 @@ proptest! {
             let expected: Vec<f32> = a.iter().zip(&b).map(|(&a, &b)| f(a, b)).collect();
             (run(layer, &[a.clone(), b.clone()]), expected)
         };
-        let (sum, expected) = of(Layer::Add, |a, b| a + b);
+        let (sum, expected) = of(Layer::Pair(Pair::Add), |a, b| a + b);
         prop_assert_eq!(sum, expected);
-        let (product, expected) = of(Layer::Multiply, |a, b| a * b);
+        let (product, expected) = of(Layer::Pair(Pair::Multiply), |a, b| a * b);
         prop_assert_eq!(product, expected);
     }
 

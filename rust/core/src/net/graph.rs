@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 
 use super::lag::Lag;
-use crate::layers::pointwise::Pointwise;
+use crate::layers::{combine::Pair, pointwise::Pointwise};
 
 /// Nodes in an order in which each stands after those that it reads.
 pub struct Graph<'a> {
@@ -64,22 +64,12 @@ pub enum Op<'a> {
         /// f
         function: Pointwise,
     },
-    /// tanh(a) · σ(b)
-    Gate {
-        /// a
-        tanh: usize,
-        /// b
-        sigmoid: usize,
-    },
-    /// a + b
-    Add {
+    /// f(a, b), channel by channel.
+    Pair {
         /// a and b
         from: [usize; 2],
-    },
-    /// a · b
-    Multiply {
-        /// a and b
-        from: [usize; 2],
+        /// f
+        function: Pair,
     },
     /// The channels of one after those of the other.
     Concat {
@@ -99,8 +89,7 @@ impl Op<'_> {
         match self {
             Op::Values { .. } | Op::OneHot => Vec::new(),
             Op::Taps { from, .. } | Op::Pointwise { from, .. } => vec![*from],
-            Op::Gate { tanh, sigmoid } => vec![*tanh, *sigmoid],
-            Op::Add { from } | Op::Multiply { from } => from.to_vec(),
+            Op::Pair { from, .. } => from.to_vec(),
             Op::Concat { from } | Op::Average { from } => from.clone(),
         }
     }

@@ -32,11 +32,6 @@ impl Lag {
     pub fn is_rows_above(self) -> bool {
         self.row < 0
     }
-
-    /// Whether the value depends on nothing after its own row.
-    pub fn is_rows_up_to_own(self) -> bool {
-        self.row <= 0
-    }
 }
 
 #[cfg(test)]
@@ -60,6 +55,5 @@ mod tests {
         assert!(ordered.is_sorted_by(|a, b| a < b));
         assert_eq!(own(3).at([-1, 2]).at([1, -2]), own(3));
         assert!(own(0).at([-1, 7]).is_rows_above() && !own(-1).is_rows_above());
-        assert!(own(0).at([0, 1]).is_rows_up_to_own() && !own(0).at([1, -8]).is_rows_up_to_own());
     }
 }

@@ -17,12 +17,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use self::{
-    raster::Raster,
-    sites::Sites,
-    spec::Spec,
-    vector::{Dim, Vector},
-};
+use self::{raster::Raster, sites::Sites, spec::Spec, vector::Vector};
 use crate::{
     block::Block,
     checkpoint::Tensor,
@@ -65,7 +60,7 @@ impl Network {
         let graph = compile::compile(&spec, &sites, tensors)?;
         let n_params = params::n_params(&graph);
         if space.shape().len() == 1 {
-            let executor = Executor::Vector(Vector::new(&graph, &dims(&sites))?);
+            let executor = Executor::Vector(Vector::new(&graph, &sites)?);
             return Ok(Self { space, executor, n_params });
         }
         let executor = Executor::Raster(Raster::new(&graph, sites.clone())?);
@@ -117,14 +112,4 @@ impl Model for Network {
             Executor::Vector(vector) => vector.walk(block, scratch),
         }
     }
-}
-
-/// The dimensions of a vector.
-fn dims(sites: &Sites) -> Vec<Dim> {
-    let all = sites.steps.iter().zip(&sites.n_classes).zip(&sites.n_parameters);
-    let dim = |((&step, &n_classes), &n_parameters): ((&usize, &usize), &usize)| {
-        let [step, n_classes, n_parameters] = [step, n_classes, n_parameters].map(|n| n as u32);
-        Dim { step, n_classes, n_parameters }
-    };
-    all.map(dim).collect()
 }

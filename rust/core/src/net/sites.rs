@@ -52,9 +52,4 @@ impl Sites {
     pub fn n_dims(&self) -> usize {
         self.steps.len()
     }
-
-    /// Whether there are several sites.
-    pub fn is_grid(&self) -> bool {
-        self.height * self.width > 1
-    }
 }

@@ -1,9 +1,10 @@
 //! From a checked graph to layers with weights in the kernel's layout: when each is computed, and what follows a sum at no cost.
 
-use super::{Channels, Input, Layer, Node, NodeId, Pair, Phase, Raster, Reach, Then};
+use super::{Channels, Input, Layer, Node, NodeId, Phase, Raster, Reach, Then};
 use crate::{
     error::Error,
     layers::{
+        combine::Pair,
         pointwise::Pointwise,
         taps::{self, Weights},
     },
@@ -36,7 +37,6 @@ impl Raster {
             let Role::Own(then) = fused.role[at] else { continue };
             let is_input = at == 0;
             let channels = Channels::new(&node.degrees, if is_input { 0 } else { -1 }, n_groups, !is_input);
-            let of = |from: &[usize; 2]| from.map(|node| place[node]);
             let layer = match &node.op {
                 Op::Values { scale, shift } => {
                     let most = sites.n_classes.iter().copied().max().unwrap_or(0);
@@ -55,9 +55,7 @@ impl Raster {
                     Layer::Taps { from: place[*from], of_relu: fused.of_relu[at], groups, then }
                 }
                 Op::Pointwise { from, function } => Layer::Pointwise { from: place[*from], function: *function },
-                Op::Gate { tanh, sigmoid } => Layer::Pair { from: [place[*tanh], place[*sigmoid]], of: Pair::Gate },
-                Op::Add { from } => Layer::Pair { from: of(from), of: Pair::Add },
-                Op::Multiply { from } => Layer::Pair { from: of(from), of: Pair::Multiply },
+                Op::Pair { from, function } => Layer::Pair { from: from.map(|node| place[node]), function: *function },
                 Op::Concat { from } => Layer::Concat { from: from.iter().map(|&node| place[node]).collect() },
                 Op::Average { .. } => {
                     let message = format!("node {:?}: an average is for vectors, not for images", node.name);
@@ -167,7 +165,7 @@ impl Fused {
                         role[at] = Role::Into(from);
                     }
                 }
-                Op::Add { from: [a, b] } => {
+                Op::Pair { from: [a, b], function: Pair::Add } => {
                     let (other, host) = if a < b { (a, b) } else { (b, a) };
                     if other != host && other != 0 && free(&role, host) && phases[other] == phases[at] {
                         role[host] = Role::Own(After::Add(other));
@@ -196,7 +194,7 @@ fn phases(graph: &Graph<'_>) -> Result<Vec<Phase>, Error> {
             let right = phases[from] != Phase::RowStart && offsets.iter().any(|&[row, column]| row == 0 && column > 0);
             right || (phases[from] == Phase::RowEnd && offsets.iter().any(|&[row, _]| row == 0))
         };
-        // Of a source that is computed pixel by pixel it may see channels that see rows above only: they are there with the others.
+        // It may read only those channels of a source that see rows above, but they are computed when the source is.
         let is_there = |&from: &usize| phases[from] == Phase::RowStart || offsets.iter().all(|&[row, _]| row < 0);
         let phase = if at > 0 && node.lag.is_rows_above() && node.op.sources().iter().all(is_there) {
             Phase::RowStart

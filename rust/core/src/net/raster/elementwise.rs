@@ -1,13 +1,10 @@
 //! Layers that compute each of their channels from the same place of other nodes.
 
 use super::{
-    Layer, Pair, Raster,
+    Layer, Raster,
     maps::{Channels, InLanes, Map},
 };
-use crate::{
-    kernels::{Kernel, LANES, Lanes, Pack, flat_mut},
-    layers::gate,
-};
+use crate::kernels::{Kernel, LANES, Lanes, Pack, flat_mut};
 
 /// Where a layer writes: a group of its channels at some pixels.
 pub struct Rows<'a> {
@@ -74,19 +71,13 @@ impl Kernel for Combine<'_> {
                     function.map_packs(l, out);
                 }
             }
-            Layer::Pair { from, of } => {
+            Layer::Pair { from, function } => {
                 let [a, b] = from.map(|from| raster.source(from, maps, before, &rows));
                 for at in 0..rows.n {
                     let out = rows.row(at);
                     let inputs = a.row(at, out.len()).iter().zip(b.row(at, out.len()));
                     for (out, (a, b)) in out.iter_mut().zip(inputs) {
-                        let (a, b) = (l.read(a), l.read(b));
-                        let value = match of {
-                            Pair::Gate => gate::gate(l, a, b),
-                            Pair::Add => l.add(a, b),
-                            Pair::Multiply => l.mul(a, b),
-                        };
-                        l.store(out, value);
+                        l.store(out, function.apply(l, l.read(a), l.read(b)));
                     }
                 }
             }

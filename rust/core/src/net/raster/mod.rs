@@ -21,7 +21,7 @@ use maps::{Channels, Map, Plan, Reach};
 use self::maps::InLanes;
 use crate::{
     kernels::LANES,
-    layers::{pointwise::Pointwise, taps::TapsGroup},
+    layers::{combine::Pair, pointwise::Pointwise, taps::TapsGroup},
     net::sites::Sites,
 };
 
@@ -60,7 +60,7 @@ enum Layer {
     },
     Pair {
         from: [NodeId; 2],
-        of: Pair,
+        function: Pair,
     },
     Concat {
         from: Vec<NodeId>,
@@ -73,17 +73,6 @@ enum Input {
     Values(Vec<f32>),
     /// One-hot, in so many channels for each of the image's.
     OneHot(usize),
-}
-
-/// What is made of two nodes.
-#[derive(Clone, Copy, Debug)]
-enum Pair {
-    /// tanh(a) · σ(b)
-    Gate,
-    /// a + b
-    Add,
-    /// a · b
-    Multiply,
 }
 
 /// What follows a sum of taps, at no cost of its own.

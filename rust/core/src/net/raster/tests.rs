@@ -8,7 +8,7 @@ use super::{Activations, InLanes, Pixels, Plan, Raster, walk::SITES};
 use crate::{
     checkpoint::Tensor,
     kernels::{Isa, Kernel, LANES, Lanes, Pack},
-    layers::{gate, pointwise::Pointwise},
+    layers::{combine::Pair, gate, pointwise::Pointwise},
     net::{
         compile::compile,
         graph::{Graph, Op},
@@ -134,9 +134,9 @@ fn gated_net(shape: [usize; 3], width: usize, late: bool) -> Builder {
 }
 
 /// f of one number.
-struct Of(f32, f32, Pair);
+struct Of(f32, f32, Function);
 
-enum Pair {
+enum Function {
     Pointwise(Pointwise),
     Gate,
 }
@@ -147,8 +147,8 @@ impl Kernel for Of {
     fn run<L: Lanes>(self, l: L) -> f32 {
         let (mut a, b) = (Pack([self.0; LANES]), Pack([self.1; LANES]));
         match self.2 {
-            Pair::Pointwise(function) => function.map_packs(l, std::slice::from_mut(&mut a)),
-            Pair::Gate => {
+            Function::Pointwise(function) => function.map_packs(l, std::slice::from_mut(&mut a)),
+            Function::Gate => {
                 let value = gate::gate(l, l.load(&a), l.load(&b));
                 l.store(&mut a, value);
             }
@@ -164,7 +164,7 @@ type Maps = Vec<Vec<f32>>;
 fn whole_image(isa: Isa, graph: &Graph<'_>, sites: &Sites, values: &[Vec<u32>]) -> Vec<Maps> {
     let (height, width) = (sites.height, sites.width);
     let mut maps: Vec<Maps> = Vec::new();
-    let pointwise = |function| move |a: f32, b: f32| isa.run(Of(a, b, Pair::Pointwise(function)));
+    let pointwise = |function| move |a: f32, b: f32| isa.run(Of(a, b, Function::Pointwise(function)));
     let pairs = |a: &Maps, b: &Maps, f: &dyn Fn(f32, f32) -> f32| -> Maps {
         a.iter().zip(b).map(|(a, b)| a.iter().zip(b).map(|(&a, &b)| f(a, b)).collect()).collect()
     };
@@ -198,9 +198,14 @@ fn whole_image(isa: Isa, graph: &Graph<'_>, sites: &Sites, values: &[Vec<u32>]) 
                 (0..n).map(|o| (0..height * width).map(|site| at(o, site / width, site % width)).collect()).collect()
             }
             Op::Pointwise { from, function } => pairs(&maps[*from], &maps[*from], &pointwise(*function)),
-            Op::Gate { tanh, sigmoid } => pairs(&maps[*tanh], &maps[*sigmoid], &|a, b| isa.run(Of(a, b, Pair::Gate))),
-            Op::Add { from: [a, b] } => pairs(&maps[*a], &maps[*b], &|a, b| a + b),
-            Op::Multiply { from: [a, b] } => pairs(&maps[*a], &maps[*b], &|a, b| a * b),
+            Op::Pair { from: [a, b], function } => {
+                let f = |a, b| match function {
+                    Pair::Gate => isa.run(Of(a, b, Function::Gate)),
+                    Pair::Add => a + b,
+                    Pair::Multiply => a * b,
+                };
+                pairs(&maps[*a], &maps[*b], &f)
+            }
             Op::Concat { from } => from.iter().flat_map(|&node| maps[node].clone()).collect(),
             Op::Average { .. } => unreachable!("not for images"),
         };

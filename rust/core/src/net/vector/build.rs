@@ -1,20 +1,23 @@
 //! From a checked graph to what the walk needs: units sorted by degree, weights cut into products.
 
 use super::{
-    Dim, Layer, Vector,
+    Layer, Vector,
     dense::Dense,
     elementwise::{Average, Elementwise, Function},
     units::Units,
 };
 use crate::{
     error::Error,
-    net::graph::{Graph, Node, Op},
+    net::{
+        graph::{Graph, Node, Op},
+        sites::Sites,
+    },
 };
 
 /// A graph on its way to a [`Vector`].
 struct Build<'a> {
     graph: &'a Graph<'a>,
-    dims: &'a [Dim],
+    sites: &'a Sites,
     /// The input's channels are zeros and ones, of which dense layers read the ones.
     ones: bool,
     /// How many needed nodes read each node; the output and the features count as readers.
@@ -25,13 +28,13 @@ struct Build<'a> {
     places: Vec<Option<usize>>,
     nodes: Vec<super::Node>,
     n_units: usize,
-    n_params: usize,
+    cost: usize,
 }
 
 /// From a graph that has been checked.
-pub fn vector(graph: &Graph<'_>, dims: &[Dim]) -> Result<Vector, Error> {
+pub fn vector(graph: &Graph<'_>, sites: &Sites) -> Result<Vector, Error> {
     let ones = match graph.nodes[0].op {
-        Op::Values { scale, shift } => scale == 1.0 && shift == 0.0 && dims.iter().all(|dim| dim.n_classes == 2),
+        Op::Values { scale, shift } => scale == 1.0 && shift == 0.0 && sites.n_classes.iter().all(|&n| n == 2),
         _ => true,
     };
     let readers = readers(graph);
@@ -39,7 +42,7 @@ pub fn vector(graph: &Graph<'_>, dims: &[Dim]) -> Result<Vector, Error> {
         |(index, node): &(usize, &Node)| ones && readers[*index] > 0 && matches!(node.op, Op::Taps { from: 0, .. });
     let stored = readers[0] > graph.nodes.iter().enumerate().filter(reads_ones).count();
     let places = vec![None; graph.nodes.len()];
-    let mut build = Build { graph, dims, ones, readers, stored, places, nodes: Vec::new(), n_units: 0, n_params: 0 };
+    let mut build = Build { graph, sites, ones, readers, stored, places, nodes: Vec::new(), n_units: 0, cost: 0 };
     for index in 0..graph.nodes.len() {
         if index == 0 || build.readers[index] > 0 {
             let node = build.node(index)?;
@@ -69,36 +72,30 @@ impl Build<'_> {
     /// A node of the graph, all of whose sources are among `nodes`.
     fn node(&mut self, index: usize) -> Result<super::Node, Error> {
         let node = &self.graph.nodes[index];
-        let n_steps = self.dims.len();
-        let steps = self.steps(index);
-        let units = Units::new(&steps, n_steps);
+        let n_steps = self.sites.n_dims();
+        let units = Units::new(&node.degrees, n_steps);
         let layer = match &node.op {
             Op::Values { scale, shift } => Layer::Values { scale: *scale, shift: *shift },
             Op::OneHot => Layer::OneHot,
             Op::Taps { from, weight, bias, .. } => {
                 let inputs = &self.source(*from).units;
-                let n_params = (0..units.len()).map(|unit| 1 + inputs.begin(units.step(unit) + 1)).sum::<usize>();
+                let cost = (0..units.len()).map(|unit| 1 + inputs.begin(units.step(unit) + 1)).sum::<usize>();
                 let place = self.places[*from].expect("sources come first");
                 let dense = Dense::new((place, *from == 0), [inputs, &units], [weight, bias], n_steps + 1)?;
-                self.n_params += n_params;
+                self.cost += cost;
                 Layer::Dense(dense)
             }
             Op::Pointwise { from, function } => {
-                let sources = self.units_of(*from, &units, |channel| channel);
+                let layer = elementwise(Function::Pointwise(*function), [self.units_of(*from, &units), Vec::new()]);
                 // In place, if nobody else reads what was there.
                 if self.readers[*from] == 1 && *from != 0 {
-                    let at = self.source(*from).at;
-                    return Ok(super::Node {
-                        units,
-                        at,
-                        layer: self.elementwise(Function::Pointwise(*function), [sources, Vec::new()]),
-                    });
+                    return Ok(super::Node { units, at: self.source(*from).at, layer });
                 }
-                self.elementwise(Function::Pointwise(*function), [sources, Vec::new()])
+                layer
             }
-            Op::Gate { tanh: a, sigmoid: b } => self.both(Function::Gate, [*a, *b], &units),
-            Op::Add { from } => self.both(Function::Add, *from, &units),
-            Op::Multiply { from } => self.both(Function::Multiply, *from, &units),
+            Op::Pair { from, function } => {
+                elementwise(Function::Pair(*function), from.map(|index| self.units_of(index, &units)))
+            }
             Op::Concat { from } => {
                 let each = from.iter().flat_map(|&index| {
                     let source = self.source(index);
@@ -106,12 +103,12 @@ impl Build<'_> {
                 });
                 let channels: Vec<u32> = each.collect();
                 let sources = units.channels.iter().map(|&channel| channels[channel as usize]).collect();
-                self.elementwise(Function::Copy, [sources, Vec::new()])
+                elementwise(Function::Copy, [sources, Vec::new()])
             }
             Op::Average { from } => {
-                let sources = from.iter().map(|&index| self.units_of(index, &units, |channel| channel)).collect();
-                let sizes = self.dims.iter().flat_map(|dim| vec![dim.n_parameters; dim.n_parameters as usize]);
-                let sizes: Vec<u32> = sizes.collect();
+                let sources = from.iter().map(|&index| self.units_of(index, &units)).collect();
+                let sizes = self.sites.n_parameters.iter().flat_map(|&n| std::iter::repeat_n(n, n));
+                let sizes: Vec<usize> = sizes.collect();
                 let sizes = units.channels.iter().map(|&channel| sizes[channel as usize]).collect();
                 Layer::Average(Average { sources, sizes })
             }
@@ -132,74 +129,31 @@ impl Build<'_> {
         index == self.graph.output && self.readers[index] == 1 && matches!(self.graph.nodes[index].op, Op::Taps { .. })
     }
 
-    /// The step before which each channel of a node is computed.
-    fn steps(&self, index: usize) -> Vec<u32> {
-        let node = &self.graph.nodes[index];
-        let of = |index: usize| {
-            let units = &self.source(index).units;
-            units.places.iter().map(|&place| units.step(place as usize) as u32).collect::<Vec<_>>()
-        };
-        match &node.op {
-            Op::Values { .. } => self.dims.iter().map(|dim| dim.step + 1).collect(),
-            Op::OneHot => self.dims.iter().flat_map(|dim| vec![dim.step + 1; dim.n_classes as usize]).collect(),
-            Op::Taps { .. } => node.degrees.iter().map(|&degree| (degree + 1) as u32).collect(),
-            Op::Concat { from } => from.iter().flat_map(|&index| of(index)).collect(),
-            op => {
-                let mut steps: Vec<u32> = vec![0; node.degrees.len()];
-                for source in op.sources() {
-                    let of_source = of(source);
-                    for (channel, step) in steps.iter_mut().enumerate() {
-                        *step = of_source[channel].max(*step);
-                    }
-                }
-                if matches!(op, Op::Average { .. }) {
-                    // All parameters of a dimension at once.
-                    let mut rest = &mut steps[..];
-                    for dim in self.dims {
-                        let (own, others) = rest.split_at_mut(dim.n_parameters as usize);
-                        let last = own.iter().copied().max().unwrap_or(0);
-                        own.fill(last);
-                        rest = others;
-                    }
-                }
-                steps
-            }
-        }
-    }
-
     /// The node that a node of the graph has become.
     fn source(&self, index: usize) -> &super::Node {
         &self.nodes[self.places[index].expect("sources come first")]
     }
 
     /// For each unit, the unit of a source that it reads.
-    fn units_of(&self, index: usize, units: &Units, channel_of: impl Fn(u32) -> u32) -> Vec<u32> {
+    fn units_of(&self, index: usize, units: &Units) -> Vec<u32> {
         let source = self.source(index);
-        let unit = |&channel: &u32| source.at as u32 + source.units.places[channel_of(channel) as usize];
+        let unit = |&channel: &u32| source.at as u32 + source.units.places[channel as usize];
         units.channels.iter().map(unit).collect()
     }
 
-    fn both(&self, function: Function, from: [usize; 2], units: &Units) -> Layer {
-        self.elementwise(function, from.map(|index| self.units_of(index, units, |channel| channel)))
-    }
-
-    fn elementwise(&self, function: Function, sources: [Vec<u32>; 2]) -> Layer {
-        Layer::Elementwise(Elementwise { function, sources })
-    }
-
     fn finish(self) -> Vector {
-        let Self { graph, dims, ref nodes, .. } = self;
-        let first_parameters = prefix_sums(dims.iter().map(|dim| dim.n_parameters));
-        let mut order = vec![0; dims.len()];
-        for (index, dim) in dims.iter().enumerate() {
-            order[dim.step as usize] = index;
+        let Self { graph, sites, ref nodes, .. } = self;
+        let first_parameters = prefix_sums(&sites.n_parameters);
+        let mut order = vec![0; sites.n_dims()];
+        for (dim, &step) in sites.steps.iter().enumerate() {
+            order[step] = dim;
         }
         let output = self.source(graph.output);
         let unit = |node: &super::Node, channel: u32| node.at as u32 + node.units.places[channel as usize];
         let (mut begins, mut parameters) = (vec![0], Vec::new());
         for &dim in &order {
             let first = first_parameters[dim];
-            parameters.extend(&output.units.places[first as usize..][..dims[dim].n_parameters as usize]);
+            parameters.extend(&output.units.places[first..][..sites.n_parameters[dim]]);
             begins.push(parameters.len());
         }
         let features = graph.features.map(|index| {
@@ -209,8 +163,8 @@ impl Build<'_> {
         });
         let reads_ones = |node: &super::Node| matches!(&node.layer, Layer::Dense(dense) if dense.from == 0);
         Vector {
-            n_steps: dims.len(),
-            bits: dims.iter().all(|dim| dim.n_parameters == 1),
+            n_steps: sites.n_dims(),
+            bits: sites.n_parameters.iter().all(|&n| n == 1),
             n_units: self.n_units,
             output: self.places[graph.output].expect("a node that is needed"),
             windowed: self.is_windowed(graph.output),
@@ -219,15 +173,19 @@ impl Build<'_> {
             begins,
             parameters,
             features,
-            n_params: self.n_params,
+            cost: self.cost,
             nodes: self.nodes,
         }
     }
 }
 
+fn elementwise(function: Function, sources: [Vec<u32>; 2]) -> Layer {
+    Layer::Elementwise(Elementwise { function, sources })
+}
+
 /// The sums of all counts before each.
-fn prefix_sums(counts: impl Iterator<Item = u32>) -> Vec<u32> {
-    let sums = counts.scan(0, |sum, count| {
+fn prefix_sums(counts: &[usize]) -> Vec<usize> {
+    let sums = counts.iter().scan(0, |sum, count| {
         *sum += count;
         Some(*sum - count)
     });

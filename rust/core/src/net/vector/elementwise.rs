@@ -2,7 +2,7 @@
 
 use crate::{
     kernels::Lanes,
-    layers::{gate::gate, pointwise::Pointwise},
+    layers::{combine::Pair, pointwise::Pointwise},
 };
 
 /// A function of one or two numbers.
@@ -12,18 +12,14 @@ pub enum Function {
     Copy,
     /// f(x)
     Pointwise(Pointwise),
-    /// tanh(a) · σ(b)
-    Gate,
-    /// a + b
-    Add,
-    /// a · b
-    Multiply,
+    /// f(a, b)
+    Pair(Pair),
 }
 
 impl Function {
     /// Whether it can leave the range of floats.
     pub fn can_overflow(self) -> bool {
-        matches!(self, Function::Add | Function::Multiply)
+        matches!(self, Function::Pair(Pair::Add | Pair::Multiply))
     }
 
     /// The function, lane by lane. Those of one number do not look at b.
@@ -32,9 +28,7 @@ impl Function {
         match self {
             Function::Copy => a,
             Function::Pointwise(function) => function.apply(l, a),
-            Function::Gate => gate(l, a, b),
-            Function::Add => l.add(a, b),
-            Function::Multiply => l.mul(a, b),
+            Function::Pair(function) => function.apply(l, a, b),
         }
     }
 }
@@ -52,5 +46,5 @@ pub struct Average {
     /// For each of the distributions, for each unit, the logit that it reads, among the units of all nodes.
     pub sources: Vec<Vec<u32>>,
     /// For each unit, how many units in a row describe its distribution: 1 for Bernoulli, else the classes.
-    pub sizes: Vec<u32>,
+    pub sizes: Vec<usize>,
 }

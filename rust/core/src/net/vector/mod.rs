@@ -25,19 +25,8 @@ use self::{
     elementwise::{Average, Elementwise},
     units::Units,
 };
-use super::graph::Graph;
+use super::{graph::Graph, sites::Sites};
 use crate::error::Error;
-
-/// A dimension of the vector.
-#[derive(Clone, Copy, Debug)]
-pub struct Dim {
-    /// The step at which it is visited.
-    pub step: u32,
-    /// Values it can take.
-    pub n_classes: u32,
-    /// Parameters of its conditional.
-    pub n_parameters: u32,
-}
 
 /// A node that the output or the features need.
 struct Node {
@@ -82,26 +71,21 @@ pub struct Vector {
     parameters: Vec<u32>,
     /// For each channel of the features, its unit among those of all nodes, and the step before which it is computed.
     features: Option<Vec<(u32, u32)>>,
-    n_params: usize,
+    cost: usize,
 }
 
 impl Vector {
-    /// From a graph that has been checked, and the dimensions in the event's flat order.
+    /// From a graph that has been checked, over one site.
     ///
     /// # Errors
     /// [`Error::Memory`]
-    pub fn new(graph: &Graph<'_>, dims: &[Dim]) -> Result<Self, Error> {
-        build::vector(graph, dims)
-    }
-
-    /// Parameters that have an effect: masked weights do not.
-    pub fn n_params(&self) -> usize {
-        self.n_params
+    pub fn new(graph: &Graph<'_>, sites: &Sites) -> Result<Self, Error> {
+        build::vector(graph, sites)
     }
 
     /// Multiply-adds for one sample, about.
     pub fn cost(&self) -> usize {
-        self.n_params
+        self.cost
     }
 
     /// Numbers that `features` shows of a sample.

@@ -2,15 +2,17 @@
 
 use std::ops::Range;
 
-use super::{Dim, Vector, bits::View, steps::Steps, walk::InLanes};
+use super::{Vector, bits::View, steps::Steps, walk::InLanes};
 use crate::{
     error::Error,
     kernels::{Isa, LANES, Pack, flat, flat_mut},
-    layers::pointwise::Pointwise,
+    layers::{combine::Pair, pointwise::Pointwise},
     model::Scratch,
     net::{
         graph::{Graph, Node, Op},
         lag::Lag,
+        params,
+        sites::Sites,
     },
 };
 
@@ -143,6 +145,23 @@ fn noise(sample: usize, step: usize) -> Random {
     Random((sample as u64) << 32 | step as u64)
 }
 
+/// A dimension of a vector.
+#[derive(Clone, Copy)]
+struct Dim {
+    /// The step at which it is visited.
+    step: u32,
+    n_classes: u32,
+    n_parameters: u32,
+}
+
+/// The one site of these dimensions.
+fn sites(dims: &[Dim]) -> Sites {
+    let each = |of: fn(&Dim) -> u32| dims.iter().map(|dim| of(dim) as usize).collect();
+    let [steps, n_classes, n_parameters] =
+        [each(|dim| dim.step), each(|dim| dim.n_classes), each(|dim| dim.n_parameters)];
+    Sites { height: 1, width: 1, steps, n_classes, n_parameters }
+}
+
 /// A case: a graph and its dimensions.
 struct Case {
     name: String,
@@ -206,10 +225,10 @@ impl Builder {
         self.push(Op::Pointwise { from, function: Pointwise::Relu }, degrees)
     }
 
-    fn of_two(&mut self, op: fn([usize; 2]) -> Op<'static>, from: [usize; 2]) -> usize {
+    fn of_two(&mut self, function: Pair, from: [usize; 2]) -> usize {
         let [a, b] = from.map(|node| self.nodes[node].degrees.clone());
         let degrees = a.iter().zip(&b).map(|(&a, &b)| a.max(b)).collect();
-        self.push(op(from), degrees)
+        self.push(Op::Pair { from, function }, degrees)
     }
 
     fn output(&mut self, from: usize) -> usize {
@@ -258,17 +277,17 @@ fn cases() -> Vec<Case> {
         let first = b.hidden(0, 60);
         let h = b.relu(first);
         let second = b.hidden(h, 60);
-        let h = b.of_two(|from| Op::Add { from }, [first, second]);
+        let h = b.of_two(Pair::Add, [first, second]);
         let third = b.hidden(h, 60);
-        let h = b.of_two(|from| Op::Gate { tanh: from[0], sigmoid: from[1] }, [h, third]);
-        let h = b.of_two(|from| Op::Multiply { from }, [h, first]);
+        let h = b.of_two(Pair::Gate, [h, third]);
+        let h = b.of_two(Pair::Multiply, [h, first]);
         let degrees = [h, 0].iter().flat_map(|&node| b.nodes[node].degrees.clone()).collect();
         let all = b.push(Op::Concat { from: vec![h, 0] }, degrees);
         let out = b.output(all);
         let direct = b.output(0);
         let unused = b.hidden(0, 10);
         b.relu(unused);
-        let out = b.of_two(|from| Op::Add { from }, [out, direct]);
+        let out = b.of_two(Pair::Add, [out, direct]);
         cases.push(b.case(&format!("all, {name}"), out, Some(all)));
     }
     // The mean of three networks.
@@ -323,11 +342,14 @@ fn formulas(case: &Case, values: &[u32]) -> Vec<Vec<f64>> {
             Op::Pointwise { from, function: Pointwise::Relu } => all[*from].iter().map(|x| x.max(0.0)).collect(),
             #[allow(unreachable_patterns)]
             Op::Pointwise { .. } => unreachable!("not in these graphs"),
-            Op::Gate { tanh, sigmoid } => {
-                all[*tanh].iter().zip(&all[*sigmoid]).map(|(a, b)| a.tanh() / (1.0 + (-b).exp())).collect()
+            Op::Pair { from: [a, b], function } => {
+                let f = |(a, b): (&f64, &f64)| match function {
+                    Pair::Gate => a.tanh() / (1.0 + (-b).exp()),
+                    Pair::Add => a + b,
+                    Pair::Multiply => a * b,
+                };
+                all[*a].iter().zip(&all[*b]).map(f).collect()
             }
-            Op::Add { from: [a, b] } => all[*a].iter().zip(&all[*b]).map(|(a, b)| a + b).collect(),
-            Op::Multiply { from: [a, b] } => all[*a].iter().zip(&all[*b]).map(|(a, b)| a * b).collect(),
             Op::Concat { from } => from.iter().flat_map(|&node| all[node].clone()).collect(),
             Op::Average { from } => {
                 let mut out = Vec::new();
@@ -365,7 +387,7 @@ fn walk(net: &Vector, in_lanes: InLanes, samples: &mut Samples) {
 #[test]
 fn parameters_are_those_of_the_formulas() {
     for case in cases() {
-        let net = Vector::new(&case.graph, &case.dims).unwrap();
+        let net = Vector::new(&case.graph, &sites(&case.dims)).unwrap();
         for isa in Isa::all() {
             for in_lanes in [InLanes::Samples, InLanes::Units] {
                 let mut samples = Samples::new(isa, (0, 5), case.dims.len(), net.n_features().unwrap_or(0));
@@ -400,7 +422,7 @@ fn parameters_are_those_of_the_formulas() {
 fn bits_depend_on_nothing_but_the_sample() {
     const N: usize = 117;
     for case in cases() {
-        let net = Vector::new(&case.graph, &case.dims).unwrap();
+        let net = Vector::new(&case.graph, &sites(&case.dims)).unwrap();
         let (n_steps, n_features) = (case.dims.len(), net.n_features().unwrap_or(0));
         let mut all = Samples::new(Isa::all()[0], (0, N), n_steps, n_features);
         walk(&net, InLanes::Samples, &mut all);
@@ -452,7 +474,7 @@ fn a_unit_that_is_not_finite_ends_the_walk() {
     let Op::Taps { weight, .. } = &mut case.graph.nodes[1].op else { unreachable!() };
     // Below the range of floats once two values are one; a ReLU then hides it.
     weight.to_mut().fill(-3e38);
-    let net = Vector::new(&case.graph, &case.dims).unwrap();
+    let net = Vector::new(&case.graph, &sites(&case.dims)).unwrap();
     for isa in Isa::all() {
         for in_lanes in [InLanes::Samples, InLanes::Units] {
             let mut samples = Samples::new(isa, (10, 20), 40, 0);
@@ -471,7 +493,8 @@ fn masked_weights_are_not_counted() {
     let h = b.dense(0, vec![-1, 0, 3, 3]);
     let out = b.output(h);
     let case = b.case("count", out, None);
-    let net = Vector::new(&case.graph, &case.dims).unwrap();
-    // Biases, what the hidden units see, and what the outputs see of them.
-    assert_eq!(net.n_params(), (4 + 5) + (1 + 4 + 4) + (1 + 2 + 2 + 2 + 4));
+    let net = Vector::new(&case.graph, &sites(&case.dims)).unwrap();
+    // What the hidden units see, and what the outputs see of them; the biases are no parameters, as no tensor holds them.
+    let n_weights = (1 + 4 + 4) + (1 + 2 + 2 + 2 + 4);
+    assert_eq!((params::n_params(&case.graph), net.cost()), (n_weights, n_weights + 4 + 5));
 }

@@ -188,7 +188,7 @@ impl Walk<'_> {
         let Average { sources, sizes } = node;
         let mut unit = units.start;
         while unit < units.end {
-            let size = sizes[unit] as usize;
+            let size = sizes[unit];
             if size == 1 {
                 self.average_bit(l, at + unit, sources, unit);
             } else {

@@ -15,17 +15,17 @@ pub struct Units {
 }
 
 impl Units {
-    /// From the step before which each channel is computed, 0 to `n_steps`.
-    pub fn new(steps: &[u32], n_steps: usize) -> Self {
-        let mut channels: Vec<u32> = (0..steps.len() as u32).collect();
-        channels.sort_by_key(|&channel| steps[channel as usize]);
-        let mut places = vec![0; steps.len()];
+    /// From the degree of each channel.
+    pub fn new(degrees: &[i32], n_steps: usize) -> Self {
+        let mut channels: Vec<u32> = (0..degrees.len() as u32).collect();
+        channels.sort_by_key(|&channel| degrees[channel as usize]);
+        let mut places = vec![0; degrees.len()];
         for (place, &channel) in channels.iter().enumerate() {
             places[channel as usize] = place as u32;
         }
         let mut begins = vec![0; n_steps + 2];
-        for &step in steps {
-            begins[step as usize + 1] += 1;
+        for &degree in degrees {
+            begins[(degree + 2) as usize] += 1;
         }
         for step in 0..=n_steps {
             begins[step + 1] += begins[step];
