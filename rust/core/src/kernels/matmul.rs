@@ -122,7 +122,7 @@ pub fn matmul<L: Lanes>(l: L, product: &Product<'_>, out: &mut [Pack], out_step:
 }
 
 /// The first of the fewest nearly equal parts of `len`, each at most `most`.
-fn even_part(len: usize, most: usize) -> usize {
+pub fn even_part(len: usize, most: usize) -> usize {
     len.div_ceil(len.div_ceil(most))
 }
 

@@ -23,8 +23,8 @@ pub struct View<'b> {
 pub struct TileOfBits {
     /// Those of a step, 16 samples a pack. Nothing where values are given.
     thresholds: Vec<Pack>,
-    /// Those of a step, a bit for each of 16 samples.
-    ones: Vec<u16>,
+    /// For each 16 samples and each step a bit a sample.
+    ones: Vec<[u16; TILE]>,
 }
 
 impl Walk<'_> {
@@ -40,17 +40,18 @@ impl Walk<'_> {
         let (packs, lanes) = (n_steps.div_ceil(LANES), TILE.min(n_steps - first));
         let TileOfBits { thresholds, ones } = &mut self.bits;
         thresholds.resize(TILE * groups, Pack::ZERO);
-        ones.clear();
-        ones.resize(TILE * groups, 0);
+        ones.resize(groups, [0; TILE]);
         let Some(View { field, x, given }) = self.block.bits() else { return };
-        for group in 0..groups {
+        for (group, ones) in ones.iter_mut().enumerate() {
             let samples = group * LANES..len.min((group + 1) * LANES);
+            *ones = [0; TILE];
             if given {
-                for (i, sample) in samples.enumerate() {
-                    for (lane, &x) in x[sample * n_steps + first..][..lanes].iter().enumerate() {
-                        ones[lane * groups + group] |= u16::from(x) << i;
-                    }
+                for (ones, sample) in ones.iter_mut().zip(samples) {
+                    let mut values = [0; TILE];
+                    values[..lanes].copy_from_slice(&x[sample * n_steps + first..][..lanes]);
+                    *ones = to_bits(values);
                 }
+                transpose(ones);
             } else {
                 let mut rows = [l.splat(0.0); LANES];
                 for (row, sample) in rows.iter_mut().zip(samples) {
@@ -70,13 +71,12 @@ impl Walk<'_> {
         let groups = self.len.div_ceil(LANES);
         let unit = self.unit(self.net.output, self.net.parameters[step] as usize) * (self.unit_step / LANES);
         let given = self.block.given();
-        let of_step = step % TILE * groups..(step % TILE + 1) * groups;
-        let (ones, thresholds) = (&mut self.bits.ones[of_step.clone()], &self.bits.thresholds[of_step]);
-        for (group, (ones, threshold)) in ones.iter_mut().zip(thresholds).enumerate() {
+        let thresholds = &self.bits.thresholds[step % TILE * groups..][..groups];
+        for (group, (ones, threshold)) in self.bits.ones.iter_mut().zip(thresholds).enumerate() {
             let logit = l.load(&self.units[unit + group]);
             if !given {
                 let samples = u16::MAX >> (LANES - LANES.min(self.len - group * LANES));
-                *ones = l.gt(logit, l.load(threshold)) & samples;
+                ones[step % TILE] = l.gt(logit, l.load(threshold)) & samples;
             }
             let poison = &mut self.poison[group];
             l.store(poison, l.fma(logit, l.splat(0.0), l.load(poison)));
@@ -86,36 +86,32 @@ impl Walk<'_> {
     /// Shows the network the values of a step.
     #[inline(always)]
     pub fn tell_bits<L: Lanes>(&mut self, l: L, step: usize, goes_on: bool) {
-        let groups = self.len.div_ceil(LANES);
-        // Of one-hot bits a zero is a one too, of another channel.
-        let all = self.net.stored || matches!(self.net.nodes[0].layer, Layer::OneHot);
-        if all {
+        let Layer::Values { scale, shift } = self.net.nodes[0].layer else {
             for sample in 0..self.len {
-                let ones = self.bits.ones[step % TILE * groups + sample / LANES];
+                let ones = self.bits.ones[sample / LANES][step % TILE];
                 self.tell_one(l, step, sample, u32::from(ones >> (sample % LANES) & 1), goes_on);
             }
             return;
-        }
-        for group in 0..groups {
-            let mut ones = self.bits.ones[step % TILE * groups + group];
-            while ones != 0 {
-                self.tell_one(l, step, group * LANES + ones.trailing_zeros() as usize, 1, goes_on);
-                ones &= ones - 1;
-            }
+        };
+        let first = self.unit(0, step) * (self.unit_step / LANES);
+        for (ones, unit) in self.bits.ones.iter().zip(&mut self.units[first..]) {
+            let values = floats_of_bits(l, ones[step % TILE]);
+            l.store(unit, l.fma(l.splat(scale), values, l.splat(shift)));
         }
     }
 
     /// As a tile ends: hands out its logits, and its values unless they were given. The steps are `first` to `end` − 1.
     #[inline(always)]
     pub fn end_bits<L: Lanes>(&mut self, l: L, first: usize, end: usize) {
-        let (n_steps, groups, len) = (self.net.n_steps, self.len.div_ceil(LANES), self.len);
+        let (n_steps, len) = (self.net.n_steps, self.len);
         let packs = n_steps.div_ceil(LANES);
         let mut rows_of = [0; TILE];
         for (row, step) in rows_of.iter_mut().zip(first..end) {
             *row = self.unit(self.net.output, self.net.parameters[step] as usize) * (self.unit_step / LANES);
         }
+        let words = self.net.ones && self.net.input_is_bits();
         let Some(View { field, x, given }) = self.block.bits() else { return };
-        for group in 0..groups {
+        for (group, ones) in self.bits.ones.iter_mut().enumerate() {
             let samples = group * LANES..len.min((group + 1) * LANES);
             let mut rows = [l.splat(0.0); LANES];
             for (row, at) in rows.iter_mut().zip(&rows_of[..end - first]) {
@@ -125,13 +121,51 @@ impl Walk<'_> {
             for (sample, row) in samples.clone().zip(rows) {
                 l.store(&mut field[sample * packs + first / LANES], row);
             }
-            if !given {
-                for (i, sample) in samples.enumerate() {
-                    for (lane, x) in x[sample * n_steps + first..sample * n_steps + end].iter_mut().enumerate() {
-                        *x = (self.bits.ones[lane * groups + group] >> i & 1) as u8;
-                    }
+            transpose(ones);
+            for (sample, &ones) in samples.zip(&*ones) {
+                if !given {
+                    let values: [u8; TILE] = std::array::from_fn(|step| (ones >> step & 1) as u8);
+                    x[sample * n_steps + first..sample * n_steps + end].copy_from_slice(&values[..end - first]);
+                }
+                if words {
+                    self.words.set(sample, first, ones);
                 }
             }
         }
     }
+}
+
+/// Zeros and ones as bits.
+#[inline(always)]
+fn to_bits(values: [u8; TILE]) -> u16 {
+    values.iter().enumerate().fold(0, |bits, (i, &value)| bits | u16::from(value) << i)
+}
+
+/// Bit j of number i and bit i of number j change places.
+#[inline(always)]
+fn transpose(bits: &mut [u16; 16]) {
+    for (shift, mask) in [(8, 0x00ff), (4, 0x0f0f), (2, 0x3333), (1, 0x5555)] {
+        for i in (0..16).filter(|i| i & shift == 0) {
+            let differ = (bits[i] >> shift ^ bits[i + shift]) & mask;
+            bits[i] ^= differ << shift;
+            bits[i + shift] ^= differ;
+        }
+    }
+}
+
+/// For each bit 0 or 1.
+#[inline(always)]
+fn floats_of_bits<L: Lanes>(l: L, bits: u16) -> L::F {
+    const BITS: [u32; LANES] = {
+        let mut bits = [0; LANES];
+        let mut i = 0;
+        while i < LANES {
+            bits[i] = 1 << i;
+            i += 1;
+        }
+        bits
+    };
+    let powers = l.int_to_float(l.and_u(l.splat_u(bits.into()), l.load_u(&BITS)));
+    // Positive where the bit is set.
+    l.min(powers, l.splat(1.0))
 }

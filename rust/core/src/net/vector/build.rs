@@ -2,7 +2,7 @@
 
 use super::{
     Layer, Vector,
-    dense::Dense,
+    dense::{Dense, STRETCH},
     elementwise::{Average, Elementwise, Function},
     units::Units,
 };
@@ -81,7 +81,13 @@ impl Build<'_> {
                 let inputs = &self.source(*from).units;
                 let cost = (0..units.len()).map(|unit| 1 + inputs.begin(units.step(unit) + 1)).sum::<usize>();
                 let place = self.places[*from].expect("sources come first");
-                let dense = Dense::new((place, *from == 0), [inputs, &units], [weight, bias], n_steps + 1)?;
+                // Bits within a stretch are multiplied whether they are one or not: where there are units enough to fill the
+                // registers of a product by rows, stretches are short.
+                let bits = *from == 0 && self.ones && matches!(self.nodes[0].layer, Layer::Values { .. });
+                let many = units.len() * STRETCH > n_steps * 256;
+                let stretch = if bits && many { STRETCH / 2 } else { STRETCH };
+                let steps = (n_steps + 1, stretch);
+                let dense = Dense::new((place, *from == 0), [inputs, &units], [weight, bias], steps)?;
                 self.cost += cost;
                 Layer::Dense(dense)
             }
@@ -115,7 +121,9 @@ impl Build<'_> {
         };
         let at = self.n_units;
         self.n_units += match &layer {
-            Layer::Values { .. } | Layer::OneHot if !self.stored => 0,
+            // Of bits those of a stretch.
+            Layer::Values { .. } if !self.stored => STRETCH.min(n_steps),
+            Layer::OneHot if !self.stored => 0,
             Layer::Dense(dense) if self.is_windowed(index) => {
                 dense.far.iter().map(|part| part.units.len()).max().unwrap_or(0)
             }

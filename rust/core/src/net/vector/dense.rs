@@ -15,7 +15,7 @@ use crate::{
 
 /// Steps of a tile.
 pub const TILE: usize = 16;
-/// Steps of a stretch.
+/// The most steps of a stretch.
 pub const STRETCH: usize = 128;
 
 /// A matrix of weights, in panels of 16 units: a pack for each input, so that weights are read one after the other.
@@ -42,6 +42,8 @@ pub struct Dense {
     pub from: usize,
     /// The node that is read is the input: its last known value is that of the step before.
     of_input: bool,
+    /// Steps of a stretch: [`STRETCH`] or half as many.
+    pub stretch: usize,
     /// Of each stretch, beginning on a pack of its own: where, and the packs.
     bias: (Vec<usize>, Vec<Pack>),
     weights: Vec<Pack>,
@@ -54,7 +56,8 @@ pub struct Dense {
 }
 
 impl Dense {
-    /// From `weight` (units, inputs) and `bias` (units) in the order of channels. `steps` are those of the last value, and one more.
+    /// From `weight` (units, inputs) and `bias` (units) in the order of channels. `steps` is one more than the steps that have a
+    /// value: the last units know all values.
     ///
     /// # Errors
     /// [`Error::Memory`]
@@ -62,29 +65,31 @@ impl Dense {
         (from, of_input): (usize, bool),
         [inputs, units]: [&Units; 2],
         [weight, bias]: [&[f32]; 2],
-        steps: usize,
+        (steps, stretch_len): (usize, usize),
     ) -> Result<Self, Error> {
         let mut dense = Self {
             from,
             of_input,
+            stretch: stretch_len,
             bias: (Vec::new(), Vec::new()),
             weights: Vec::new(),
             far: Vec::new(),
             near: Vec::new(),
             own: Vec::new(),
         };
-        for stretch in (0..steps).step_by(STRETCH) {
-            let of_stretch = units.of(stretch..steps.min(stretch + STRETCH));
+        for stretch in (0..steps).step_by(stretch_len) {
+            let of_stretch = units.of(stretch..steps.min(stretch + stretch_len));
             let known = 0..dense.known(inputs, stretch);
             dense.bias.0.push(dense.bias.1.len());
             let begin = dense.bias.1.len();
             dense.bias.1.resize(begin + of_stretch.len().div_ceil(LANES), Pack::ZERO);
             for (i, &channel) in units.channels[of_stretch.clone()].iter().enumerate() {
-                dense.bias.1[begin + i / LANES].0[i % LANES] = bias[channel as usize];
+                // No sum is −0, so that it does not matter whether zeros are added to it.
+                dense.bias.1[begin + i / LANES].0[i % LANES] = bias[channel as usize] + 0.0;
             }
             let part = dense.pack([inputs, units], weight, known, of_stretch)?;
             dense.far.push(part);
-            for tile in (stretch..steps.min(stretch + STRETCH)).step_by(TILE) {
+            for tile in (stretch..steps.min(stretch + stretch_len)).step_by(TILE) {
                 let end = steps.min(tile + TILE);
                 let known = dense.known(inputs, stretch)..dense.known(inputs, tile);
                 let part = dense.pack([inputs, units], weight, known, units.of(tile..end))?;

@@ -61,7 +61,7 @@ pub struct Vector {
     windowed: bool,
     /// The space is one of bits.
     bits: bool,
-    /// Some dense layer reads the list of those channels of the input that are one, of bits or of one-hot classes.
+    /// Some dense layer reads which channels of the input are one, of bits or of one-hot classes.
     ones: bool,
     /// The input is stored as numbers too: some node reads these.
     stored: bool,

@@ -4,35 +4,44 @@ use std::ops::Range;
 
 use super::{
     Layer, Vector,
-    dense::{Dense, Part, STRETCH, TILE},
-    rows::{AddRows, From, Inputs, Lists},
-    walk::{InLanes, Walk},
+    dense::{Dense, Part, TILE},
+    rows::{AddRows, From, Inputs, Lists, TurnOver, Words},
+    walk::{InLanes, Sums, Walk},
 };
 use crate::kernels::{
     Kernel, LANES, Lanes, Pack, flat,
-    matmul::{Finish, Product, Relu, Scalars, Start, Term, Vectors, matmul},
+    matmul::{Finish, Product, Relu, Scalars, Start, Term, Vectors, even_part, matmul},
 };
 
 /// Inputs multiplied at a time.
-const INPUTS: usize = 256;
+const INPUTS: usize = 128;
+/// Packs of samples multiplied at a time.
+const PACKS: usize = 3;
 
 impl Walk<'_> {
-    /// What the inputs known before a stretch add to its units.
-    pub fn far(&mut self, stretch: usize) {
-        if let Layer::Dense(dense) = &self.net.nodes[self.net.output].layer {
-            self.first_output = dense.far[stretch].units.start;
-        }
+    /// As the stretches of some layers begin at this step: what the inputs known before them add to their units.
+    pub fn far(&mut self, step: usize) {
         for (index, node) in self.net.nodes.iter().enumerate() {
             let Layer::Dense(dense) = &node.layer else { continue };
+            if !step.is_multiple_of(dense.stretch) {
+                continue;
+            }
+            let stretch = step / dense.stretch;
             let (part, sums) = (&dense.far[stretch], self.places[index]);
+            if index == self.net.output {
+                self.first_output = part.units.start;
+            }
             let (weights, bias) = (dense.weights(part), dense.bias(stretch));
             if part.units.is_empty() {
                 continue;
             }
             if self.net.reads_ones(dense) || self.in_lanes == InLanes::Units {
-                let inputs = inputs(self.net, dense, part, &self.lists, false, (self.units, self.sample_step));
+                let inputs = inputs(self.net, dense, part, (&self.words, &self.lists), false, (self.units, self.sample_step));
                 let (start, out, step) = (From::Bias(bias), &mut self.sums[sums.far..], sums.far_step);
                 self.isa.run(AddRows { part, weights, inputs, len: self.len, start, out, step });
+                if !self.net.adds_rows(dense, self.in_lanes) {
+                    self.turn_over(index, &part.units);
+                }
             } else {
                 self.multiply(index, dense, part, (&part.units, part.inputs.len()), Some(bias));
             }
@@ -47,9 +56,9 @@ impl Walk<'_> {
             if part.units.is_empty() {
                 continue;
             }
-            if self.net.reads_ones(dense) || self.in_lanes == InLanes::Units {
-                let inputs = inputs(self.net, dense, part, &self.lists, true, (self.units, self.sample_step));
-                let stretch = &dense.far[tile * TILE / STRETCH];
+            if self.net.adds_rows(dense, self.in_lanes) {
+                let inputs = inputs(self.net, dense, part, (&self.words, &self.lists), true, (self.units, self.sample_step));
+                let stretch = &dense.far[tile * TILE / dense.stretch];
                 let (far, out) = self.sums.split_at_mut(sums.near);
                 let far = &flat(&far[sums.far..])[part.units.start - stretch.units.start..];
                 let (start, step) = (From::Sums { floats: far, step: sums.far_step * LANES }, sums.near_step);
@@ -59,6 +68,15 @@ impl Walk<'_> {
                 self.multiply(index, dense, part, (&part.units, part.inputs.len()), None);
             }
         }
+    }
+
+    /// Moves the sums of a stretch that stand sample by sample to their units.
+    fn turn_over(&mut self, index: usize, units: &Range<usize>) {
+        let (Sums { far, far_step, .. }, units_step) = (self.places[index], self.unit_step / LANES);
+        let first = self.unit(index, units.start) * units_step;
+        let (sums, n_units, len) = (&self.sums[far..], units.len(), self.len);
+        let units = &mut self.units[first..];
+        self.isa.run(TurnOver { sums, sums_step: far_step, n_units, len, units, units_step });
     }
 
     /// Samples side by side: what the first `depth` inputs of a part add to some of its units, which begin with their bias or
@@ -75,37 +93,21 @@ impl Walk<'_> {
             return;
         }
         let step = self.unit_step / LANES;
-        let (before, own) = self.units.split_at_mut(self.unit(index, units.start) * step);
-        let source = (self.net.nodes[dense.from].at + part.inputs.start) * self.unit_step;
-        let weights = flat(dense.weights(part));
-        // A few inputs at a time for all units: so they come from a near cache.
-        for inputs in (0..depth.max(1)).step_by(INPUTS) {
-            let n_inputs = INPUTS.min(depth - inputs);
-            let mut unit = units.start;
-            while unit < units.end {
-                // Up to the end of the panel.
-                let (panel, first) = ((unit - part.units.start) / LANES, (unit - part.units.start) % LANES);
-                let rows = (LANES - first).min(units.end - unit);
-                let scalar = (panel * part.inputs.len() + inputs) * LANES + first;
-                let terms = [Term { scalar, vector: source + inputs * self.unit_step, depth: n_inputs }];
-                let start = match bias {
-                    Some(bias) if inputs == 0 => Start::Rows(&flat(bias)[panel * LANES + first..]),
-                    _ => Start::Out,
-                };
-                let product = Product {
-                    terms: &terms,
-                    scalars: Scalars { floats: weights, row_step: 1, k_step: LANES },
-                    vectors: Vectors { floats: flat(before), k_step: self.unit_step },
-                    relu: Relu::None,
-                    start,
-                    finish: Finish::Keep,
-                    rows,
-                    packs: self.len.div_ceil(LANES),
-                };
-                self.isa.run(Multiply { product, out: &mut own[(unit - units.start) * step..], out_step: step });
-                unit += rows;
-            }
-        }
+        let first = self.unit(index, units.start) * step;
+        let vector = self.unit(dense.from, part.inputs.start) * self.unit_step;
+        let (before, own) = self.units.split_at_mut(first);
+        self.isa.run(Multiply {
+            weights: flat(dense.weights(part)),
+            n_inputs: part.inputs.len(),
+            rows: units.start - part.units.start..units.end - part.units.start,
+            depth,
+            bias: bias.map(flat),
+            vectors: Vectors { floats: flat(before), k_step: self.unit_step },
+            vector,
+            packs: self.len.div_ceil(LANES),
+            out: own,
+            out_step: step,
+        });
     }
 }
 
@@ -114,20 +116,33 @@ fn inputs<'w>(
     net: &Vector,
     dense: &Dense,
     part: &Part,
-    lists: &'w Lists<'_>,
+    (words, lists): (&'w Words, &'w Lists<'_>),
     since_mark: bool,
     (units, step): (&'w [Pack], usize),
 ) -> Inputs<'w> {
     if net.reads_ones(dense) {
-        return Inputs::Ones { lists, since_mark };
+        return if net.input_is_bits() { Inputs::Bits(words) } else { Inputs::Ones { lists, since_mark } };
     }
     let first = net.nodes[dense.from].at + part.inputs.start;
     Inputs::Numbers { floats: &flat(units)[first..], step }
 }
 
-/// A product of its own.
+/// What some inputs of a part add to some of its units, of samples side by side.
 struct Multiply<'a> {
-    product: Product<'a>,
+    /// Those of the part, in panels of 16 units.
+    weights: &'a [f32],
+    /// The part's inputs.
+    n_inputs: usize,
+    /// The units, counted from the part's first one.
+    rows: Range<usize>,
+    /// The first inputs of the part: how many.
+    depth: usize,
+    /// What the sums begin with, if they do not go on from what `out` holds.
+    bias: Option<&'a [f32]>,
+    vectors: Vectors<'a>,
+    /// Where the first input is.
+    vector: usize,
+    packs: usize,
     out: &'a mut [Pack],
     out_step: usize,
 }
@@ -137,6 +152,41 @@ impl Kernel for Multiply<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        matmul(l, &self.product, self.out, self.out_step);
+        let Self { weights, n_inputs, rows, depth, bias, vectors, vector, packs, out, out_step } = self;
+        // Some inputs of some samples at a time for all units: so they come from the nearest cache.
+        for input in (0..depth.max(1)).step_by(INPUTS) {
+            let mut pack = 0;
+            while pack < packs {
+                let n_packs = even_part(packs - pack, PACKS);
+                let mut row = rows.start;
+                while row < rows.end {
+                    // Up to the end of the panel.
+                    let (panel, first) = (row / LANES, row % LANES);
+                    let n_rows = (LANES - first).min(rows.end - row);
+                    let terms = [Term {
+                        scalar: (panel * n_inputs + input) * LANES + first,
+                        vector: vector + input * vectors.k_step + pack * LANES,
+                        depth: INPUTS.min(depth - input),
+                    }];
+                    let start = match bias {
+                        Some(bias) if input == 0 => Start::Rows(&bias[row..]),
+                        _ => Start::Out,
+                    };
+                    let product = Product {
+                        terms: &terms,
+                        scalars: Scalars { floats: weights, row_step: 1, k_step: LANES },
+                        vectors,
+                        relu: Relu::None,
+                        start,
+                        finish: Finish::Keep,
+                        rows: n_rows,
+                        packs: n_packs,
+                    };
+                    matmul(l, &product, &mut out[(row - rows.start) * out_step + pack..], out_step);
+                    row += n_rows;
+                }
+                pack += n_packs;
+            }
+        }
     }
 }

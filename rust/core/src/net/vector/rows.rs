@@ -1,9 +1,11 @@
 //! What inputs add to a dense layer, sample by sample: rows of weights.
 
+use std::ops::Range;
+
 use super::dense::Part;
 use crate::{
     error::{Error, resize},
-    kernels::{Kernel, LANES, Lanes, Pack},
+    kernels::{Kernel, LANES, Lanes, Pack, matmul::even_part},
 };
 
 /// For each sample, the units of the input that are one, in the order of the steps.
@@ -47,6 +49,34 @@ impl<'a> Lists<'a> {
     }
 }
 
+/// Steps of a word.
+const WORD: usize = u64::BITS as usize;
+
+/// For each sample of bits, its values so far: 64 steps a word.
+pub struct Words {
+    words: Vec<u64>,
+    /// Words a sample.
+    step: usize,
+}
+
+impl Words {
+    /// Zeros for so many samples.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]
+    pub fn new(len: usize, n_steps: usize) -> Result<Self, Error> {
+        let (mut words, step) = (Vec::new(), n_steps.div_ceil(WORD));
+        resize(&mut words, len * step, 0)?;
+        Ok(Self { words, step })
+    }
+
+    /// Sets the values that are one among the 16 from `first` on, a multiple of 16.
+    #[inline(always)]
+    pub fn set(&mut self, sample: usize, first: usize, bits: u16) {
+        self.words[sample * self.step + first / WORD] |= u64::from(bits) << (first % WORD);
+    }
+}
+
 /// What the sums begin with.
 #[derive(Clone, Copy)]
 pub enum From<'a> {
@@ -64,6 +94,8 @@ pub enum From<'a> {
 /// The inputs of a part.
 #[derive(Clone, Copy)]
 pub enum Inputs<'a> {
+    /// Bits, of which zeros are passed over.
+    Bits(&'a Words),
     /// Ones, and zeros that are passed over.
     Ones {
         /// The ones.
@@ -103,20 +135,29 @@ impl Kernel for AddRows<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(mut self, l: L) {
-        let packs = self.part.packs();
+        let (packs, depth) = (self.part.packs(), self.part.inputs.len());
+        // Of bits a word at a time for all samples: the weights of 64 inputs stay in the nearest cache.
+        let chunk = if let Inputs::Bits(_) = self.inputs { WORD } else { depth };
         let mut pack = 0;
-        // As many packs as registers hold, for all samples: their weights stay in a near cache.
         while pack < packs {
-            let n = match packs - pack {
-                rest @ 1..8 => 1 << rest.ilog2(),
-                _ => 8,
-            };
-            for sample in 0..self.len {
+            // As many packs as registers hold, of two samples.
+            let n = even_part(packs - pack, (L::MATMUL_SUMS / 2).min(8));
+            let mut first = 0;
+            loop {
+                let chunk = first..depth.min(first + chunk);
                 match n {
-                    1 => self.sum::<L, 1>(l, sample, pack),
-                    2 => self.sum::<L, 2>(l, sample, pack),
-                    4 => self.sum::<L, 4>(l, sample, pack),
-                    _ => self.sum::<L, 8>(l, sample, pack),
+                    1 => self.sums::<L, 1>(l, pack, &chunk),
+                    2 => self.sums::<L, 2>(l, pack, &chunk),
+                    3 => self.sums::<L, 3>(l, pack, &chunk),
+                    4 => self.sums::<L, 4>(l, pack, &chunk),
+                    5 => self.sums::<L, 5>(l, pack, &chunk),
+                    6 => self.sums::<L, 6>(l, pack, &chunk),
+                    7 => self.sums::<L, 7>(l, pack, &chunk),
+                    _ => self.sums::<L, 8>(l, pack, &chunk),
+                }
+                first = chunk.end;
+                if first == depth {
+                    break;
                 }
             }
             pack += n;
@@ -125,18 +166,47 @@ impl Kernel for AddRows<'_> {
 }
 
 impl AddRows<'_> {
+    /// Adds what some of the part's inputs add to the `P` packs from `pack` on.
     #[inline(always)]
-    fn sum<L: Lanes, const P: usize>(&mut self, l: L, sample: usize, pack: usize) {
-        let mut sums = [l.splat(0.0); P];
-        match self.start {
-            From::Bias(bias) => {
-                for (sum, bias) in sums.iter_mut().zip(&bias[pack..]) {
-                    *sum = l.load(bias);
+    fn sums<L: Lanes, const P: usize>(&mut self, l: L, pack: usize, chunk: &Range<usize>) {
+        // Shapes that are never asked for are not compiled.
+        if 2 * P > L::MATMUL_SUMS {
+            return;
+        }
+        for sample in (0..self.len - self.len % 2).step_by(2) {
+            self.sums_of::<L, P, 2>(l, sample, pack, chunk);
+        }
+        if !self.len.is_multiple_of(2) {
+            self.sums_of::<L, P, 1>(l, self.len - 1, pack, chunk);
+        }
+    }
+
+    /// The same for the `S` samples from `first` on.
+    #[inline(always)]
+    fn sums_of<L: Lanes, const P: usize, const S: usize>(
+        &mut self,
+        l: L,
+        first: usize,
+        pack: usize,
+        chunk: &Range<usize>,
+    ) {
+        let mut sums = [[l.splat(0.0); P]; S];
+        for (sums, sample) in sums.iter_mut().zip(first..) {
+            match self.start {
+                _ if chunk.start > 0 => {
+                    for (sum, out) in sums.iter_mut().zip(&self.out[sample * self.step + pack..]) {
+                        *sum = l.load(out);
+                    }
                 }
-            }
-            From::Sums { floats, step } => {
-                for (sum, floats) in sums.iter_mut().zip(floats[sample * step + pack * LANES..].as_chunks().0) {
-                    *sum = l.read(floats);
+                From::Bias(bias) => {
+                    for (sum, bias) in sums.iter_mut().zip(&bias[pack..]) {
+                        *sum = l.load(bias);
+                    }
+                }
+                From::Sums { floats, step } => {
+                    for (sum, floats) in sums.iter_mut().zip(floats[sample * step + pack * LANES..].as_chunks().0) {
+                        *sum = l.read(floats);
+                    }
                 }
             }
         }
@@ -144,28 +214,93 @@ impl AddRows<'_> {
         // Panels of equal length, so that bounds are checked once.
         let mut panels = [&self.weights[..0]; P];
         for (p, panel) in panels.iter_mut().enumerate() {
-            *panel = &self.weights[(pack + p) * depth..][..depth];
+            *panel = &self.weights[(pack + p) * depth + chunk.start..][..chunk.len()];
         }
         match self.inputs {
+            Inputs::Bits(words) if chunk.is_empty() => _ = words,
+            Inputs::Bits(words) => {
+                let at = (self.part.inputs.start + chunk.start) / WORD;
+                let mut words: [u64; S] = std::array::from_fn(|s| words.words[(first + s) * words.step + at]);
+                // One of each sample in turn, so that no addition waits for the one before.
+                while words.iter().all(|&word| word != 0) {
+                    for (sums, word) in sums.iter_mut().zip(&mut words) {
+                        add_row(l, sums, panels, word.trailing_zeros() as usize);
+                        *word &= *word - 1;
+                    }
+                }
+                for (sums, word) in sums.iter_mut().zip(&mut words) {
+                    while *word != 0 {
+                        add_row(l, sums, panels, word.trailing_zeros() as usize);
+                        *word &= *word - 1;
+                    }
+                }
+            }
             Inputs::Ones { lists, since_mark } => {
-                for &one in lists.of(sample, since_mark) {
-                    let one = one as usize - self.part.inputs.start;
-                    for (sum, panel) in sums.iter_mut().zip(panels) {
-                        *sum = l.add(*sum, l.load(&panel[one]));
+                for (sums, sample) in sums.iter_mut().zip(first..) {
+                    for &one in lists.of(sample, since_mark) {
+                        add_row(l, sums, panels, one as usize - self.part.inputs.start);
                     }
                 }
             }
             Inputs::Numbers { floats, step } => {
-                for (k, &input) in floats[sample * step..][..depth].iter().enumerate() {
-                    let input = l.splat(input);
-                    for (sum, panel) in sums.iter_mut().zip(panels) {
-                        *sum = l.fma(input, l.load(&panel[k]), *sum);
+                for k in 0..depth {
+                    for (sums, sample) in sums.iter_mut().zip(first..) {
+                        let input = l.splat(floats[sample * step + k]);
+                        for (sum, panel) in sums.iter_mut().zip(panels) {
+                            *sum = l.fma(input, l.load(&panel[k]), *sum);
+                        }
                     }
                 }
             }
         }
-        for (out, sum) in self.out[sample * self.step + pack..].iter_mut().zip(sums) {
-            l.store(out, sum);
+        for (sums, sample) in sums.into_iter().zip(first..) {
+            for (out, sum) in self.out[sample * self.step + pack..].iter_mut().zip(sums) {
+                l.store(out, sum);
+            }
+        }
+    }
+}
+
+/// Adds a row of weights.
+#[inline(always)]
+fn add_row<L: Lanes, const P: usize>(l: L, sums: &mut [L::F; P], panels: [&[Pack]; P], row: usize) {
+    for (sum, panel) in sums.iter_mut().zip(panels) {
+        *sum = l.add(*sum, l.load(&panel[row]));
+    }
+}
+
+/// Turns sums that stand sample by sample over, to units whose samples stand side by side.
+pub struct TurnOver<'a> {
+    /// Sums, sample by sample.
+    pub sums: &'a [Pack],
+    /// Packs from one sample to the next.
+    pub sums_step: usize,
+    /// Units to come from them.
+    pub n_units: usize,
+    /// Samples.
+    pub len: usize,
+    /// Those units.
+    pub units: &'a mut [Pack],
+    /// Packs from one unit to the next.
+    pub units_step: usize,
+}
+
+impl Kernel for TurnOver<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        for group in 0..self.len.div_ceil(LANES) {
+            for first in (0..self.n_units).step_by(LANES) {
+                let mut rows = [l.splat(0.0); LANES];
+                for (row, sample) in rows.iter_mut().zip(group * LANES..self.len) {
+                    *row = l.load(&self.sums[sample * self.sums_step + first / LANES]);
+                }
+                l.transpose(&mut rows);
+                for (row, unit) in rows.into_iter().zip(first..self.n_units) {
+                    l.store(&mut self.units[unit * self.units_step + group], row);
+                }
+            }
         }
     }
 }

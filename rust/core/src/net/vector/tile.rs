@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    kernels::{Kernel, LANES, Lanes, Pack, flat, flat_mut},
+    kernels::{Kernel, LANES, Lanes, Pack, flat, flat_mut, load_packs, store_packs},
     layers::combine::{Member, average_bits, average_classes},
 };
 
@@ -60,6 +60,9 @@ impl Kernel for Tile<'_, '_> {
     }
 }
 
+/// Units of a step that are fewer than a product holds in registers.
+const FEW: usize = 4;
+
 impl Walk<'_> {
     /// The units of a node that are computed before this step's value is decided, in a tile that begins at `first`.
     #[inline(always)]
@@ -74,11 +77,15 @@ impl Walk<'_> {
                 if part.units.is_empty() {
                     return;
                 }
-                let by_sample = self.in_lanes == InLanes::Units || net.reads_ones(dense);
+                let by_sample = net.adds_rows(dense, self.in_lanes);
                 let inputs = &net.nodes[dense.from].units;
                 if !by_sample {
                     let depth = inputs.begin(step + 1).saturating_sub(part.inputs.start);
-                    self.multiply(index, dense, part, (&units, depth), None);
+                    if units.len() < FEW {
+                        units.clone().for_each(|unit| self.add_own(l, index, dense, part, (unit, depth)));
+                    } else {
+                        self.multiply(index, dense, part, (&units, depth), None);
+                    }
                 } else {
                     if !net.reads_ones(dense) {
                         let known = inputs.of(step..step + 1);
@@ -96,6 +103,39 @@ impl Walk<'_> {
                 }
             }
             Layer::Average(average) => self.average(l, node.at, average, &units),
+        }
+    }
+
+    /// Samples side by side: adds what the first `depth` inputs of its tile add to a unit.
+    #[inline(always)]
+    fn add_own<L: Lanes>(
+        &mut self,
+        l: L,
+        index: usize,
+        dense: &Dense,
+        part: &Part,
+        (unit, depth): (usize, usize),
+    ) {
+        if depth == 0 {
+            return;
+        }
+        let (step, packs) = (self.unit_step / LANES, self.len.div_ceil(LANES));
+        let source = self.unit(dense.from, part.inputs.start) * step;
+        let (before, own) = self.units.split_at_mut(self.unit(index, unit) * step);
+        let (panel, row) = ((unit - part.units.start) / LANES, (unit - part.units.start) % LANES);
+        let weights = &dense.weights(part)[panel * part.inputs.len()..][..depth];
+        let inputs = &before[source..][..(depth - 1) * step + packs];
+        let mut pack = 0;
+        while pack < packs {
+            let n = 1 << (packs - pack).min(L::MATMUL_SUMS.min(8)).ilog2();
+            let (inputs, sums) = (&inputs[pack..], &mut own[pack..][..n]);
+            match n {
+                1 => add_products::<L, 1>(l, weights, row, (inputs, step), sums),
+                2 => add_products::<L, 2>(l, weights, row, (inputs, step), sums),
+                4 => add_products::<L, 4>(l, weights, row, (inputs, step), sums),
+                _ => add_products::<L, 8>(l, weights, row, (inputs, step), sums),
+            }
+            pack += n;
         }
     }
 
@@ -236,4 +276,25 @@ impl Walk<'_> {
             all[to * step..].iter_mut().step_by(step).zip(&*out).for_each(|(to, &logit)| *to = logit);
         }
     }
+}
+
+/// sums += Σ_k weight k of the row · input k, `P` packs of each input, which are some packs apart.
+#[inline(always)]
+fn add_products<L: Lanes, const P: usize>(
+    l: L,
+    weights: &[Pack],
+    row: usize,
+    (inputs, step): (&[Pack], usize),
+    sums: &mut [Pack],
+) {
+    // Shapes that are never asked for are not compiled.
+    let Ok(sums) = <&mut [Pack; P]>::try_from(sums) else { return };
+    let mut sum = load_packs(l, sums);
+    for (weights, inputs) in weights.iter().zip(inputs.chunks(step)) {
+        let weight = l.splat(weights.0[row]);
+        for (sum, input) in sum.iter_mut().zip(&inputs[..P]) {
+            *sum = l.fma(weight, l.load(input), *sum);
+        }
+    }
+    store_packs(l, sums, sum);
 }

@@ -4,7 +4,7 @@ use super::{
     Layer, Vector,
     bits::TileOfBits,
     dense::{Dense, Part, STRETCH, TILE},
-    rows::Lists,
+    rows::{Lists, Words},
     steps::Steps,
     tile::Tile,
 };
@@ -64,11 +64,15 @@ pub struct Walk<'a> {
     pub sample_step: usize,
     /// For each node.
     pub places: Vec<Sums>,
+    /// The first unit of the input that is stored.
+    pub first_input: usize,
     /// The first unit of the output that is stored.
     pub first_output: usize,
     /// Those of all dense layers.
     pub sums: &'a mut [Pack],
-    /// The input's ones.
+    /// The input's ones, of bits.
+    pub words: Words,
+    /// The input's ones, of one-hot classes.
     pub lists: Lists<'a>,
     /// For each sample 0, or NaN once a unit is not finite.
     pub poison: Vec<Pack>,
@@ -118,7 +122,8 @@ impl Vector {
         let places = self.nodes.iter().map(|node| match &node.layer {
             Layer::Dense(dense) if in_lanes == InLanes::Units || self.reads_ones(dense) => {
                 let most = |parts: &[Part]| parts.iter().map(Part::packs).max().unwrap_or(0);
-                let (far_step, near_step) = (most(&dense.far) + 1, most(&dense.near));
+                let near = if self.adds_rows(dense, in_lanes) { most(&dense.near) } else { 0 };
+                let (far_step, near_step) = (most(&dense.far) + 1, near);
                 let sums = Sums { far: end, far_step, near: end + len * far_step, near_step };
                 end = sums.near + len * near_step;
                 sums
@@ -131,7 +136,9 @@ impl Vector {
             resize(packs, n_packs + end, Pack::ZERO)?;
         }
         let (units, sums) = packs.split_at_mut(n_packs);
-        let lists = Lists::new(len, if self.ones { self.n_steps } else { 0 }, indices)?;
+        let n_ones = |wanted: bool| if self.ones && wanted { self.n_steps } else { 0 };
+        let lists = Lists::new(len, n_ones(!self.input_is_bits()), indices)?;
+        let words = Words::new(len, n_ones(self.input_is_bits()))?;
         let (isa, poison) = (block.isa(), vec![Pack::ZERO; len.div_ceil(LANES)]);
         let mut walk = Walk {
             net: self,
@@ -143,8 +150,10 @@ impl Vector {
             unit_step,
             sample_step,
             places,
+            first_input: 0,
             first_output: 0,
             sums,
+            words,
             lists,
             poison,
             parameters: floats,
@@ -155,9 +164,20 @@ impl Vector {
         walk.run()
     }
 
-    /// Whether a dense layer reads the list of ones instead of numbers.
+    /// Whether a dense layer reads which inputs are one instead of numbers.
     pub(super) fn reads_ones(&self, dense: &Dense) -> bool {
         self.ones && dense.from == 0
+    }
+
+    /// Whether what a dense layer reads within a stretch is added row by row too: of units side by side, and of one-hot
+    /// classes. Bits of samples side by side are multiplied as numbers.
+    pub(super) fn adds_rows(&self, dense: &Dense, in_lanes: InLanes) -> bool {
+        in_lanes == InLanes::Units || self.reads_ones(dense) && !self.input_is_bits()
+    }
+
+    /// Whether the input has one channel a dimension.
+    pub(super) fn input_is_bits(&self) -> bool {
+        matches!(self.nodes[0].layer, Layer::Values { .. })
     }
 }
 
@@ -171,9 +191,10 @@ impl Walk<'_> {
         for tile in (0..end).step_by(TILE) {
             if tile.is_multiple_of(STRETCH) {
                 self.block.check()?;
-                self.far(tile / STRETCH);
                 self.lists.mark();
+                self.first_input = if self.net.stored { 0 } else { tile };
             }
+            self.far(tile);
             self.near(tile / TILE);
             let isa = self.isa;
             isa.run(Tile { walk: self, first: tile, end: end.min(tile + TILE), n_steps, turns_bits })?;
@@ -187,7 +208,11 @@ impl Walk<'_> {
     /// Where a unit of a node is among those of all nodes.
     #[inline(always)]
     pub fn unit(&self, index: usize, unit: usize) -> usize {
-        let first = if self.net.windowed && index == self.net.output { self.first_output } else { 0 };
+        let first = match index {
+            0 => self.first_input,
+            _ if self.net.windowed && index == self.net.output => self.first_output,
+            _ => 0,
+        };
         self.net.nodes[index].at + unit - first
     }
 
@@ -245,9 +270,7 @@ impl Walk<'_> {
     /// The same for one sample.
     #[inline(always)]
     pub fn tell_one<L: Lanes>(&mut self, l: L, step: usize, sample: usize, value: u32, goes_on: bool) {
-        if self.net.stored {
-            self.write(step, sample, value);
-        }
+        self.write(step, sample, value);
         if self.net.ones {
             self.add_one(l, step, sample, value, goes_on);
         }
@@ -258,31 +281,38 @@ impl Walk<'_> {
     fn write(&mut self, step: usize, sample: usize, value: u32) {
         let input = &self.net.nodes[0];
         let units = input.units.of(step + 1..step + 2);
-        let place = |unit: usize| (input.at + unit) * self.unit_step + sample * self.sample_step;
         match input.layer {
             Layer::Values { scale, shift } => {
-                flat_mut(self.units)[place(units.start)] = scale.mul_add(value as f32, shift);
+                let place = self.unit(0, units.start) * self.unit_step + sample * self.sample_step;
+                flat_mut(self.units)[place] = scale.mul_add(value as f32, shift);
             }
-            _ => {
+            _ if self.net.stored => {
                 for unit in units.clone() {
+                    let place = self.unit(0, unit) * self.unit_step + sample * self.sample_step;
                     let one = unit - units.start == value as usize;
-                    flat_mut(self.units)[place(unit)] = f32::from(u8::from(one));
+                    flat_mut(self.units)[place] = f32::from(u8::from(one));
                 }
             }
+            _ => {}
         }
     }
 
-    /// Adds the one that a value is to the sample's list, and to the sums of its tile if that goes on.
+    /// Notes the one that a value is, and adds it to the sums of its tile if that goes on.
     #[inline(always)]
     fn add_one<L: Lanes>(&mut self, l: L, step: usize, sample: usize, value: u32, goes_on: bool) {
         let input = &self.net.nodes[0];
         let begin = input.units.begin(step + 1);
         let one = match input.layer {
             Layer::Values { .. } if value == 0 => return,
-            Layer::Values { .. } => begin,
-            _ => begin + value as usize,
+            Layer::Values { .. } => {
+                self.words.set(sample, step / TILE * TILE, 1 << (step % TILE));
+                begin
+            }
+            _ => {
+                self.lists.push(sample, (begin + value as usize) as u32);
+                begin + value as usize
+            }
         };
-        self.lists.push(sample, one as u32);
         if goes_on {
             self.push_one(l, step, sample, one);
         }
@@ -294,7 +324,7 @@ impl Walk<'_> {
         for (index, node) in self.net.nodes.iter().enumerate() {
             let Layer::Dense(dense) = &node.layer else { continue };
             let (part, sums) = (&dense.own[step / TILE], self.places[index]);
-            if dense.from != 0 || part.units.is_empty() {
+            if dense.from != 0 || part.units.is_empty() || !self.net.adds_rows(dense, self.in_lanes) {
                 continue;
             }
             let row = dense.row(part, one);
