@@ -58,8 +58,8 @@ pub enum Finish<'a> {
     Keep,
     /// max(·, 0); a NaN stays one.
     Relu,
-    /// The sum with the same place of these rows of packs, so many packs apart.
-    Add(&'a [Pack], usize),
+    /// The sum with the same place of these rows, so many floats apart.
+    Add(&'a [f32], usize),
 }
 
 /// Which factor enters as max(·, 0). A NaN stays one, so that an overflow is seen at the end.
@@ -196,9 +196,10 @@ impl Tile<'_> {
             }
             Finish::Add(other, step) => {
                 for r in 0..R {
-                    let other = &other[(self.row + r) * step + self.pack..][..PACKS];
+                    let other = &other[(self.row + r) * step + self.pack * LANES..][..PACKS * LANES];
+                    let other: &[[f32; LANES]; PACKS] = other.as_chunks().0.try_into().expect("PACKS packs");
                     for p in 0..PACKS {
-                        sum[r][p] = l.add(sum[r][p], l.load(&other[p]));
+                        sum[r][p] = l.add(sum[r][p], l.read(&other[p]));
                     }
                 }
             }

@@ -262,7 +262,7 @@ proptest! {
         }
         let held: Vec<_> = (0..rows * (packs + 1)).map(|_| Pack(std::array::from_fn(|_| next()))).collect();
         let starting = [Start::Rows(&row_starts), Start::Packs(&starts), Start::Out];
-        let finishing = [Finish::Keep, Finish::Relu, Finish::Add(&other, other_step)];
+        let finishing = [Finish::Keep, Finish::Relu, Finish::Add(flat(&other).get(3..).unwrap_or_default(), other_step * LANES - 1)];
         let relus = [Relu::None, Relu::Scalars, Relu::Vectors];
         for (isa, start, (finish, relu)) in Isa::all().into_iter().flat_map(|isa| {
             let finishes = finishing.into_iter().flat_map(move |finish| relus.map(|relu| (finish, relu)));
@@ -293,7 +293,7 @@ proptest! {
                 let expected = match finish {
                     Finish::Keep => sum,
                     Finish::Relu => sum.max(0.0),
-                    Finish::Add(other, step) => sum + other[row * step + p].0[lane],
+                    Finish::Add(other, step) => sum + other[row * step + p * LANES + lane],
                 };
                 prop_assert_eq!(out[row * out_step + p].0[lane].to_bits(), expected.to_bits());
             }

@@ -79,13 +79,20 @@ impl Raster {
     /// [`Error::Memory`]
     pub fn activations<'a>(&self, plan: Plan, memory: &'a mut Vec<Pack>) -> Result<Activations<'a>, Error> {
         let mut end = 0;
-        let maps = self.nodes.iter().map(|node| {
+        let mut maps: Vec<Map> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
             let span = if node.in_rows { plan.row_span } else { plan.span };
             let map = Map::new(&node.channels, node.reach, self.sites.width, &plan, span, end);
-            end = map.end;
-            map
-        });
-        let maps = maps.collect();
+            if node.inside.is_none() {
+                end = map.end;
+            }
+            maps.push(map);
+        }
+        for (index, node) in self.nodes.iter().enumerate() {
+            if let Some(host) = node.inside {
+                maps[index] = maps[host];
+            }
+        }
         let terms = iter::repeat_with(Terms::default).take(self.nodes.len() * self.n_groups).collect();
         // All zeros: that is the padding.
         memory.clear();
@@ -193,6 +200,7 @@ impl Raster {
         let own_step = map.row_step() / LANES;
         match &node.layer {
             Layer::Input(_) => return,
+            Layer::Concat { from } if from.is_empty() => return,
             Layer::Taps { from, of_relu, groups, then } => {
                 let (taps, source) = (&groups[group], &maps[*from]);
                 let (terms, further) =
@@ -203,7 +211,8 @@ impl Raster {
                     Then::Relu => Finish::Relu,
                     Then::Add(other) => {
                         let map = &maps[*other];
-                        Finish::Add(&before[map.here(place, x.start) / LANES..], map.row_step() / LANES)
+                        let group = self.nodes[*other].channels.groups[group];
+                        Finish::Add(&flat(before)[map.here(&group, x.start)..], map.row_step())
                     }
                 };
                 let (weights, weight_step) = (flat(&taps.weight), place.packs() * LANES);

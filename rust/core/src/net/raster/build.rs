@@ -3,6 +3,7 @@
 use super::{Channels, Input, Layer, Node, NodeId, Phase, Raster, Reach, Then};
 use crate::{
     error::Error,
+    kernels::LANES,
     layers::{
         combine::Pair,
         pointwise::Pointwise,
@@ -64,8 +65,8 @@ impl Raster {
             };
             let phase = phases[at];
             let in_rows = phase != Phase::Pixel;
-            let node =
-                Node { layer, channels, reach: Reach { whole_rows: in_rows, ..Reach::default() }, phase, in_rows };
+            let reach = Reach { whole_rows: in_rows, ..Reach::default() };
+            let node = Node { layer, channels, reach, phase, in_rows, inside: None };
             look_back(&mut nodes, &node);
             nodes.push(node);
         }
@@ -73,6 +74,7 @@ impl Raster {
             let node = &mut nodes[place[shown]];
             node.reach.whole_rows |= node.phase != Phase::Pixel;
         }
+        write_in_place(&mut nodes);
         let only_channels = nodes.iter().skip(1).any(|node| node.phase == Phase::Pixel && node.in_rows);
         let (output, features) = (place[graph.output], graph.features.map(|node| place[node]));
         Ok(Self { sites, n_groups, nodes, output, features, only_channels })
@@ -92,6 +94,49 @@ fn look_back(nodes: &mut [Node], node: &Node) {
         for group in groups {
             reach.rows = reach.rows.max(group.rows_up());
             reach.columns = reach.columns.max(group.columns_aside());
+        }
+    }
+}
+
+/// Has nodes that are concatenated written where the concatenation stands, if all of them can be: then nothing is copied.
+fn write_in_place(nodes: &mut [Node]) {
+    for host in 0..nodes.len() {
+        let Layer::Concat { from } = &nodes[host].layer else { continue };
+        let from = from.clone();
+        // Who reads a node must stand behind the memory that it is in.
+        let read_before = |source: NodeId| nodes[..host].iter().any(|node| node.layer.sources().contains(&source));
+        let fits = |source: &NodeId| {
+            let node = &nodes[*source];
+            let aligned = node.channels.groups.iter().all(|group| group.len.is_multiple_of(LANES));
+            let once = from.iter().filter(|other| *other == source).count() == 1;
+            *source > 0
+                && aligned
+                && once
+                && node.inside.is_none()
+                && node.phase == nodes[host].phase
+                && !matches!(node.layer, Layer::Concat { .. })
+                && !read_before(*source)
+        };
+        if !from.iter().all(fits) {
+            continue;
+        }
+        let mut first = vec![0; nodes[host].channels.groups.len()];
+        for source in from {
+            let [node, host_node] = nodes.get_disjoint_mut([source, host]).expect("a node does not read itself");
+            let groups = node.channels.groups.iter_mut().zip(&host_node.channels.groups);
+            for ((group, of_host), first) in groups.zip(&mut first) {
+                group.move_into(of_host, *first);
+                *first += group.len;
+            }
+            node.inside = Some(host);
+            host_node.in_rows |= node.in_rows;
+            host_node.reach = host_node.reach.with(node.reach);
+        }
+        nodes[host].layer = Layer::Concat { from: Vec::new() };
+    }
+    for index in 0..nodes.len() {
+        if let Some(host) = nodes[index].inside {
+            nodes[index].in_rows = nodes[host].in_rows;
         }
     }
 }
@@ -167,7 +212,9 @@ impl Fused {
                 }
                 Op::Pair { from: [a, b], function: Pair::Add } => {
                     let (other, host) = if a < b { (a, b) } else { (b, a) };
-                    if other != host && other != 0 && free(&role, host) && phases[other] == phases[at] {
+                    // What is there before the row, or is computed when this is.
+                    let is_there = phases[other] == phases[at] || phases[other] == Phase::RowStart;
+                    if other != host && other != 0 && free(&role, host) && is_there {
                         role[host] = Role::Own(After::Add(other));
                         role[at] = Role::Into(host);
                     }

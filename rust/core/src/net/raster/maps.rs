@@ -22,6 +22,8 @@ pub struct Group {
     pub first: usize,
     /// Channels in it.
     pub len: usize,
+    /// Channels of the site before it, where sites stand in the lanes.
+    place: usize,
     /// Where it begins within the floats of a site, where channels stand in the lanes.
     at: usize,
 }
@@ -30,6 +32,11 @@ impl Group {
     /// Packs that hold its channels.
     pub fn packs(&self) -> usize {
         self.len.div_ceil(LANES)
+    }
+
+    /// Moves it behind the first channels of another group, whose channels it is some of.
+    pub fn move_into(&mut self, other: &Self, first: usize) {
+        (self.place, self.at) = (other.place + first, other.at + first);
     }
 }
 
@@ -43,7 +50,7 @@ impl Channels {
         let groups = (0..n_groups).map(|group| {
             let degree = least + group as i32;
             let len = order[first..].iter().take_while(|&&channel| degrees[channel as usize] == degree).count();
-            let group = Group { first, len, at: stride };
+            let group = Group { first, len, place: first, at: stride };
             first += len;
             stride += if aligned { len.next_multiple_of(LANES) } else { len };
             group
@@ -85,6 +92,15 @@ pub struct Reach {
 }
 
 impl Reach {
+    /// The larger of both, each way.
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            rows: self.rows.max(other.rows),
+            columns: self.columns.max(other.columns),
+            whole_rows: self.whole_rows || other.whole_rows,
+        }
+    }
+
     /// Whether anything but the pixels being computed is looked at.
     pub fn neighbours(self) -> bool {
         self.rows > 0 || self.columns > 0 || self.whole_rows
@@ -223,7 +239,7 @@ impl Map {
     fn channel_of(&self, group: &Group) -> usize {
         match self.in_lanes {
             InLanes::Channels => group.at,
-            InLanes::Sites => group.first * self.channel,
+            InLanes::Sites => group.place * self.channel,
         }
     }
 }

@@ -62,6 +62,7 @@ enum Layer {
         from: [NodeId; 2],
         function: Pair,
     },
+    /// Those of the nodes that are not written in its place from the beginning.
     Concat {
         from: Vec<NodeId>,
     },
@@ -93,6 +94,8 @@ struct Node {
     phase: Phase,
     /// Whether several pixels of it are computed or read at once while single ones are drawn.
     in_rows: bool,
+    /// The concatenation in whose memory it stands.
+    inside: Option<NodeId>,
 }
 
 /// A network over images.
@@ -128,7 +131,8 @@ impl Raster {
     fn packs_per_sample(&self) -> usize {
         let plan = Plan { in_lanes: InLanes::Sites, samples: LANES, span: 1, row_span: 1 };
         let map = |node: &Node| Map::new(&node.channels, node.reach, self.sites.width, &plan, 1, 0);
-        self.nodes.iter().map(|node| map(node).end / LANES).sum::<usize>() / LANES
+        let nodes = self.nodes.iter().filter(|node| node.inside.is_none());
+        nodes.map(|node| map(node).end / LANES).sum::<usize>() / LANES
     }
 
     /// Samples drawn side by side, whose activations take little memory: vectors of sites are full.

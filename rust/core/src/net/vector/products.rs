@@ -36,7 +36,8 @@ impl Walk<'_> {
                 continue;
             }
             if self.net.reads_ones(dense) || self.in_lanes == InLanes::Units {
-                let inputs = inputs(self.net, dense, part, (&self.words, &self.lists), false, (self.units, self.sample_step));
+                let inputs =
+                    inputs(self.net, dense, part, (&self.words, &self.lists), false, (self.units, self.sample_step));
                 let (start, out, step) = (From::Bias(bias), &mut self.sums[sums.far..], sums.far_step);
                 self.isa.run(AddRows { part, weights, inputs, len: self.len, start, out, step });
                 if !self.net.adds_rows(dense, self.in_lanes) {
@@ -57,7 +58,8 @@ impl Walk<'_> {
                 continue;
             }
             if self.net.adds_rows(dense, self.in_lanes) {
-                let inputs = inputs(self.net, dense, part, (&self.words, &self.lists), true, (self.units, self.sample_step));
+                let inputs =
+                    inputs(self.net, dense, part, (&self.words, &self.lists), true, (self.units, self.sample_step));
                 let stretch = &dense.far[tile * TILE / dense.stretch];
                 let (far, out) = self.sums.split_at_mut(sums.near);
                 let far = &flat(&far[sums.far..])[part.units.start - stretch.units.start..];

@@ -108,14 +108,7 @@ impl Walk<'_> {
 
     /// Samples side by side: adds what the first `depth` inputs of its tile add to a unit.
     #[inline(always)]
-    fn add_own<L: Lanes>(
-        &mut self,
-        l: L,
-        index: usize,
-        dense: &Dense,
-        part: &Part,
-        (unit, depth): (usize, usize),
-    ) {
+    fn add_own<L: Lanes>(&mut self, l: L, index: usize, dense: &Dense, part: &Part, (unit, depth): (usize, usize)) {
         if depth == 0 {
             return;
         }
