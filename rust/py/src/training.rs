@@ -80,8 +80,8 @@ fn gradient<'a, T: Trainable<'a, N>, const N: usize>(
     interruptible(py, None, |go_on| training::gradient::<T, N>(weights, objective, out, threads, &mut || go_on(0)))
 }
 
-/// [`score`] with an FVSBN's weight (`n_dims`, `n_dims`), of which the strict lower triangle counts, and bias
-/// (`n_dims`).
+/// log p of the rows of `x` by an FVSBN's weight (`n_dims`, `n_dims`), of which the strict lower triangle counts, and
+/// bias (`n_dims`); NaN if they are not finite or too large. And the tape that `fvsbn_gradient` asks for.
 #[pyfunction]
 pub fn fvsbn_score<'py>(
     py: Python<'py>,
@@ -92,7 +92,7 @@ pub fn fvsbn_score<'py>(
     score::<Fvsbn, 2>(py, &weights, &x, threads)
 }
 
-/// [`gradient`] with the weights of `fvsbn_score`.
+/// Fills `gradients`, shaped as the weights, with the gradient of Σ scale · log p, from the tape of `fvsbn_score`.
 #[pyfunction]
 pub fn fvsbn_gradient(
     py: Python<'_>,
@@ -106,7 +106,8 @@ pub fn fvsbn_gradient(
     gradient::<Fvsbn, 2>(py, &weights, (&x, tape, &scale), &gradients, threads)
 }
 
-/// [`score`] with a NADE's W (`n_dims`, `n_hidden`), c (`n_hidden`), V (`n_dims`, `n_hidden`) and b (`n_dims`).
+/// log p of the rows of `x` by a NADE's W (`n_dims`, `n_hidden`), c (`n_hidden`), V (`n_dims`, `n_hidden`) and b
+/// (`n_dims`); NaN if they are not finite or too large. And the tape that `nade_gradient` asks for.
 #[pyfunction]
 pub fn nade_score<'py>(
     py: Python<'py>,
@@ -117,7 +118,7 @@ pub fn nade_score<'py>(
     score::<Nade<'_>, 4>(py, &weights, &x, threads)
 }
 
-/// [`gradient`] with the weights of `nade_score`.
+/// Fills `gradients`, shaped as the weights, with the gradient of Σ scale · log p, from the tape of `nade_score`.
 #[pyfunction]
 pub fn nade_gradient(
     py: Python<'_>,

@@ -19,7 +19,7 @@ pub trait Trainable<'a, const N: usize>: Model + Sized {
     /// Names of the arrays.
     const NAMES: [&'static str; N];
 
-    /// The lengths that arrays of these lengths should have, as the vectors among them say.
+    /// The lengths that the arrays must have: of vectors those found, from which those of matrices follow.
     fn lens(found: [usize; N]) -> [usize; N];
 
     /// Floats of [`Tape::state`] that the walk of a sample leaves.
@@ -52,7 +52,8 @@ pub trait Trainable<'a, const N: usize>: Model + Sized {
 pub struct Tape {
     /// p(x_i = 1 | x_<i), `n_dims` a sample.
     pub probs: Vec<f32>,
-    /// The state in which the walk of each sample ended: of NADE, what its hidden units are computed from.
+    /// The state in which the walk of each sample ended, [`Trainable::state_len`] floats: of NADE, the odds of its
+    /// hidden units, or NaN; of FVSBN, nothing.
     pub state: Vec<f32>,
     /// [`Trainable::is_bounded`]
     pub bounded: bool,

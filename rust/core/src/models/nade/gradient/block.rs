@@ -8,7 +8,7 @@ use crate::models::{mask, places, training::Objective};
 /// The most samples in a block, which has a bit of a word for each, and one for their prefix.
 const SAMPLES: usize = u64::BITS as usize - 1;
 
-/// Samples that are visited together, and last their common *prefix*: the steps before a sample's first active bit,
+/// Samples that are visited together, and last their common *prefix*: the steps up to a sample's first active bit,
 /// where h is the same for all. It counts as one more sample without active bits, whose g is the sum of theirs.
 pub struct SampleBlock<'a> {
     /// E after all active bits of each sample; NaN where the walk has left the odds.
