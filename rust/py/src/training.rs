@@ -1,8 +1,6 @@
 //! `ancestral._core.fvsbn_score`, `fvsbn_gradient`, `nade_score` and `nade_gradient`: the likelihood and its gradient,
 //! for one step of training, from the weights where they are.
 
-use std::num::NonZero;
-
 use ancestral_core::models::{
     Fvsbn, Nade,
     training::{self, Objective, Trainable},
@@ -76,7 +74,6 @@ fn gradient<'a, T: Trainable<'a, N>, const N: usize>(
     let mut arrays: [_; N] = try_array(named.map(|(name, out)| writable(name, out)))?;
     let named = T::NAMES.into_iter().zip(&mut arrays).zip(weights);
     let out = try_array(named.map(|((name, out), weight)| slice_mut(name, out, weight.len())))?;
-    let threads = NonZero::new(threads).unwrap_or(NonZero::<usize>::MIN);
     interruptible(py, None, |go_on| training::gradient::<T, N>(weights, objective, out, threads, &mut || go_on(0)))
 }
 

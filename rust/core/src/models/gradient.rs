@@ -1,7 +1,5 @@
 //! What the models' gradients share: tasks among threads, a check of the weights, and how sums become rows.
 
-use std::num::NonZero;
-
 use crate::{
     error::Error,
     kernels::{Isa, Kernel, LANES, Lanes, Pack, flat, in_default_mode, math, store_packs, to_pack},
@@ -51,11 +49,11 @@ impl Kernel for AbsSum<'_> {
 /// [`Error::Interrupted`] once `go_on` has returned false, and those of `work`.
 pub(super) fn share<T>(
     tasks: impl ExactSizeIterator<Item = T> + Send,
-    threads: NonZero<usize>,
+    threads: usize,
     go_on: &mut dyn FnMut() -> bool,
     work: impl Fn(T, Check<'_>) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {
-    let n_threads = threads.get().min(tasks.len());
+    let n_threads = threads.min(tasks.len());
     let tasks = Queue::new(tasks);
     let interrupted = |stop: bool| if stop { Err(Error::Interrupted) } else { Ok(()) };
     let own = || tasks.work(|task| work(task, &mut || interrupted(!go_on())));

@@ -2,8 +2,6 @@
 //!
 //! The likelihood pass is a walk of given values. What the gradient pass needs of it is its [`Tape`].
 
-use std::num::NonZero;
-
 use crate::{
     driver::{Driver, Score},
     engine::{self, Batch},
@@ -43,7 +41,7 @@ pub trait Trainable<'a, const N: usize>: Model + Sized {
         weights: [&[f32]; N],
         objective: Objective<'_>,
         out: [&mut [f32]; N],
-        threads: NonZero<usize>,
+        threads: usize,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<(), Error>;
 }
@@ -139,7 +137,8 @@ pub fn log_prob<'a, T: Trainable<'a, N>, const N: usize>(
 }
 
 /// Fills `out`, whose arrays are as long as the weights, with the gradient of an objective; with NaN if the weights are
-/// not bounded. The bits do not depend on `threads`. `go_on` is asked now and then on the calling thread.
+/// not bounded. The bits do not depend on `threads`, of which 0 are as good as 1. `go_on` is asked now and then on the
+/// calling thread.
 ///
 /// # Errors
 /// [`Error::Interrupted`] once `go_on` has returned false, [`Error::Isa`]. The gradient is then partly written.
@@ -150,7 +149,7 @@ pub fn gradient<'a, T: Trainable<'a, N>, const N: usize>(
     weights: [&'a [f32]; N],
     objective: Objective<'_>,
     out: [&mut [f32]; N],
-    threads: NonZero<usize>,
+    threads: usize,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<(), Error> {
     if objective.tape.bounded {

@@ -9,8 +9,6 @@
 //! samples add theirs, in their order: the bits do not depend on the threads. A sample takes ρ D² / 32 additions of 16
 //! lanes, where ρ is its fraction of ones.
 
-use std::num::NonZero;
-
 use crate::{
     error::Error,
     kernels::{Isa, Kernel, LANES, Lanes, Pack, flat_mut, in_default_mode, load_packs},
@@ -34,7 +32,7 @@ const PACKS: usize = TILE / LANES;
 pub fn gradient(
     objective: Objective<'_>,
     [weight, bias]: [&mut [f32]; 2],
-    threads: NonZero<usize>,
+    threads: usize,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<(), Error> {
     in_default_mode(|| {

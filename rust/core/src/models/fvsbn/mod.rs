@@ -33,15 +33,13 @@
 //! loads a row of 64 bytes, mostly from the second-level cache. From memory, a block reads 4 D² bytes: four rows a
 //! pair, the triangle twice. Groups of 8 samples are interleaved, as each sum is a chain of dependent additions.
 //!
-//! [`gradient`](self::gradient) has the gradient for training.
+//! [`gradient`] has the gradient for training.
 
 mod active;
 mod gradient;
 #[cfg(test)]
 mod tests;
 mod walk;
-
-use std::num::NonZero;
 
 use serde::Deserialize;
 
@@ -158,7 +156,7 @@ impl Trainable<'_, 2> for Fvsbn {
         _: [&[f32]; 2],
         objective: Objective<'_>,
         out: [&mut [f32]; 2],
-        threads: NonZero<usize>,
+        threads: usize,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<(), Error> {
         gradient::gradient(objective, out, threads, go_on)

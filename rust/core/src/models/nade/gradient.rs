@@ -29,10 +29,7 @@
 mod block;
 mod columns;
 
-use std::{
-    num::NonZero,
-    sync::{Mutex, OnceLock},
-};
+use std::sync::{Mutex, OnceLock};
 
 use self::{
     block::{SampleBlock, cut},
@@ -68,7 +65,7 @@ pub fn gradient(
     weights: Weights<'_>,
     objective: Objective<'_>,
     [w, c, v, b]: [&mut [f32]; 4],
-    threads: NonZero<usize>,
+    threads: usize,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<(), Error> {
     in_default_mode(|| {

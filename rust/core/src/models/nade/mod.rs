@@ -37,7 +37,7 @@
 //! weights, V and factors, from memory once a block, and the state and units of each sample, 8 H bytes, from the
 //! second-level cache.
 //!
-//! [`features`] writes h as features; [`gradient`](self::gradient) has the gradient for training.
+//! [`features`] writes h as features; [`gradient`] has the gradient for training.
 
 mod dots;
 mod features;
@@ -50,7 +50,7 @@ mod tests;
 mod tiles;
 mod walk;
 
-use std::{borrow::Cow, num::NonZero};
+use std::borrow::Cow;
 
 use serde::Deserialize;
 
@@ -221,7 +221,7 @@ impl<'a> Trainable<'a, 4> for Nade<'a> {
         [w, c, v, b]: [&[f32]; 4],
         objective: Objective<'_>,
         out: [&mut [f32]; 4],
-        threads: NonZero<usize>,
+        threads: usize,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<(), Error> {
         gradient::gradient(Weights { w, c, v, b }, objective, out, threads, go_on)
