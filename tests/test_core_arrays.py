@@ -55,16 +55,16 @@ def nade_step(
     gradients: list[Array] | None = None,
 ) -> None:
     weights = [W, OF_NADE.tensors["c"], V, OF_NADE.tensors["b"]]
-    _, scored = _core.nade_score(weights, x, 1)
+    _, tape = _core.nade_score(weights, x, 1)
     if gradients is not None:
-        _core.nade_gradient(weights, x, scored, floats(N), gradients, 1)
+        _core.nade_gradient(weights, x, tape, floats(N), gradients, 1)
 
 
 def fvsbn_step(weight: Array = OF_FVSBN.tensors["weight"], x: Array = X, out: Array | None = None) -> None:
     weights = [weight, OF_FVSBN.tensors["bias"]]
-    _, scored = _core.fvsbn_score(weights, x, 1)
+    _, tape = _core.fvsbn_score(weights, x, 1)
     if out is not None:
-        _core.fvsbn_gradient(weights, x, scored, floats(N), [out, floats(D)], 1)
+        _core.fvsbn_gradient(weights, x, tape, floats(N), [out, floats(D)], 1)
 
 
 CALLS: dict[str, tuple[Array, Callable[[Array], Any]]] = {

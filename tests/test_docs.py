@@ -146,7 +146,7 @@ NUMBERS = {
     "steps of NADE's turns": (
         "docs/architecture.md",
         r"NADE takes (\w+) steps",
-        "models/nade/strips.rs",
+        "models/nade/tiles.rs",
         r"TILE: usize = (\d+)",
     ),
     "samples of a block of PixelCNN": (

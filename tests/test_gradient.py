@@ -393,26 +393,26 @@ def test_arguments_of_the_core():
     w, c, b = np.zeros((3, 2), np.float32), np.zeros(2, np.float32), np.zeros(3, np.float32)
     x, scale = np.zeros((4, 3), np.uint8), np.zeros(4, np.float32)
     out = [w.copy(), c.copy(), w.copy(), b.copy()]
-    _, scored = nade_score([w, c, w, b], x, 1)
+    _, tape = nade_score([w, c, w, b], x, 1)
     for weights, message in [
         ([w[:2], c, w, b], "w has 4 values; wanted 6"),
-        ([w[:0], c, w[:0], b[:0]], "c or b is empty"),
+        ([w[:0], c, w[:0], b[:0]], "w is empty"),
         ([w, c, np.zeros((2, 3), np.float32).T, b], "v is not an aligned array in C order"),
     ]:
         with pytest.raises(ValueError, match=message):
             nade_score(weights, x, 1)
         with pytest.raises(ValueError, match=message):
-            nade_gradient(weights, x, scored, scale, out, 1)
+            nade_gradient(weights, x, tape, scale, out, 1)
     with pytest.raises(ValueError, match="x has 12 values; wanted 9"):
         nade_score([w, c, w, b], x.reshape(3, 4), 1)
     with pytest.raises(ValueError, match="x has 9 values; wanted 12"):
-        nade_gradient([w, c, w, b], x[:3], scored, scale, out, 1)
-    with pytest.raises(ValueError, match="scored is not of 3 samples and this model"):
-        nade_gradient([w, c, w, b], x, scored, scale[:3], out, 1)
+        nade_gradient([w, c, w, b], x[:3], tape, scale, out, 1)
+    with pytest.raises(ValueError, match="tape is not of 3 samples and this model"):
+        nade_gradient([w, c, w, b], x, tape, scale[:3], out, 1)
     with pytest.raises(ValueError, match="v has 4 values; wanted 6"):
-        nade_gradient([w, c, w, b], x, scored, scale, [w.copy(), c.copy(), w[:2].copy(), b.copy()], 1)
+        nade_gradient([w, c, w, b], x, tape, scale, [w.copy(), c.copy(), w[:2].copy(), b.copy()], 1)
     with pytest.raises(ValueError, match=r"w: .*borrowed"):  # where it reads it would write
-        nade_gradient([w, c, w, b], x, scored, scale, [w, *out[1:]], 1)
+        nade_gradient([w, c, w, b], x, tape, scale, [w, *out[1:]], 1)
     with pytest.raises(ValueError, match="2"):
         nade_score([w, c, w, b], x + 2, 1)
 
@@ -420,7 +420,7 @@ def test_arguments_of_the_core():
     _, own = fvsbn_score([weight, b], x, 1)
     for weights, message in [
         ([weight[:2], b], "weight has 6 values; wanted 9"),
-        ([weight[:0], b[:0]], "bias is empty"),
+        ([weight[:0], b[:0]], "weight is empty"),
     ]:
         with pytest.raises(ValueError, match=message):
             fvsbn_score(weights, x, 1)
@@ -430,8 +430,8 @@ def test_arguments_of_the_core():
         fvsbn_score([weight, b], x.reshape(3, 4), 1)
     with pytest.raises(ValueError, match="x has 9 values; wanted 12"):
         fvsbn_gradient([weight, b], x[:3], own, scale, [weight.copy(), b.copy()], 1)
-    for other, n in [(own, 3), (scored, 4)]:
-        with pytest.raises(ValueError, match=f"scored is not of {n} samples and this model"):
+    for other, n in [(own, 3), (tape, 4)]:
+        with pytest.raises(ValueError, match=f"tape is not of {n} samples and this model"):
             fvsbn_gradient([weight, b], x[:n], other, scale[:n], [weight.copy(), b.copy()], 1)
     with pytest.raises(ValueError, match="weight has 6 values; wanted 9"):
         fvsbn_gradient([weight, b], x, own, scale, [weight[:2].copy(), b.copy()], 1)

@@ -12,7 +12,7 @@ __all__ = [
     "MAX_THREADS",
     "FormatError",
     "Model",
-    "Scored",
+    "Tape",
     "fvsbn_gradient",
     "fvsbn_score",
     "isa",
@@ -103,17 +103,17 @@ class Model:
     ) -> None: ...
 
 @final
-class Scored: ...
+class Tape: ...
 
 def fvsbn_score(
     weights: Sequence[NDArray[np.float32]],
     x: NDArray[np.uint8],
     threads: int,
-) -> tuple[NDArray[np.float64], Scored]: ...
+) -> tuple[NDArray[np.float64], Tape]: ...
 def fvsbn_gradient(
     weights: Sequence[NDArray[np.float32]],
     x: NDArray[np.uint8],
-    scored: Scored,
+    tape: Tape,
     scale: NDArray[np.float32],
     gradients: Sequence[NDArray[np.float32]],
     threads: int,
@@ -122,11 +122,11 @@ def nade_score(
     weights: Sequence[NDArray[np.float32]],
     x: NDArray[np.uint8],
     threads: int,
-) -> tuple[NDArray[np.float64], Scored]: ...
+) -> tuple[NDArray[np.float64], Tape]: ...
 def nade_gradient(
     weights: Sequence[NDArray[np.float32]],
     x: NDArray[np.uint8],
-    scored: Scored,
+    tape: Tape,
     scale: NDArray[np.float32],
     gradients: Sequence[NDArray[np.float32]],
     threads: int,

@@ -84,10 +84,10 @@ def gradient(case: Case, x: Events, start: int, threads: int | None) -> Arrays:
     score, gradient, names = case.family.core_step
     weights = [np.ascontiguousarray(case.tensors[name]) for name in names]
     z = np.ascontiguousarray(x[:, case.model.order])
-    log_prob, scored = getattr(_core, score)(weights, z, threads or 2)
+    log_prob, tape = getattr(_core, score)(weights, z, threads or 2)
     factors = (np.arange(len(z)) % 7 - 2).astype(np.float32)
     gradients = tuple(np.empty_like(weight) for weight in weights)
-    getattr(_core, gradient)(weights, z, scored, factors, gradients, threads or 2)
+    getattr(_core, gradient)(weights, z, tape, factors, gradients, threads or 2)
     return (log_prob, *gradients)
 
 

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ancestral._core import Scored
+from ancestral._core import Tape
 from ancestral.nn._transforms import in_transform
 
 
 class Core(NamedTuple):
     """The core's functions for one kind of model."""
 
-    score: Callable[..., tuple[NDArray[np.float64], Scored]]
+    score: Callable[..., tuple[NDArray[np.float64], Tape]]
     gradient: Callable[..., None]
 
 
@@ -71,7 +71,7 @@ class _LogProb(torch.autograd.Function):
         ctx.save_for_backward(*weights)
         # A copy: a buffer of batches may hold the next one by the time of the backward pass.
         ctx.bits = np.array(z.detach().to(torch.uint8).numpy(), order="C")
-        log_prob, ctx.scored = core.score(ctx.weights, ctx.bits, _core_threads())
+        log_prob, ctx.tape = core.score(ctx.weights, ctx.bits, _core_threads())
         return torch.from_numpy(log_prob.astype(np.float32))
 
     @staticmethod
@@ -83,7 +83,7 @@ class _LogProb(torch.autograd.Function):
         _ = ctx.saved_tensors  # raises if a weight has been changed in place
         scale = np.ascontiguousarray(grad.detach().numpy())
         gradients = [np.empty(weight.shape, np.float32) for weight in ctx.weights]
-        ctx.core.gradient(ctx.weights, ctx.bits, ctx.scored, scale, gradients, _core_threads())
+        ctx.core.gradient(ctx.weights, ctx.bits, ctx.tape, scale, gradients, _core_threads())
         return None, None, *map(torch.from_numpy, gradients)
 
     @staticmethod

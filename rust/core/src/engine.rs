@@ -8,8 +8,7 @@
 use std::{
     num::NonZero,
     sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
         mpsc::{RecvTimeoutError, channel},
     },
     thread,
@@ -23,7 +22,7 @@ use crate::{
     kernels::{Isa, in_default_mode},
     model::{Model, Scratch},
     outputs::Outputs,
-    threads::share,
+    threads::{Queue, share},
 };
 
 /// How often the caller is asked whether to go on.
@@ -88,37 +87,25 @@ pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> 
         threads => threads,
     };
     let block_len = batch.block_len.unwrap_or_else(|| model.block_len().min(n.div_ceil(threads)).max(1));
-    let stop = AtomicBool::new(false);
-    let done = AtomicUsize::new(0);
-    let first_error = Mutex::new(None);
-    let queue = Mutex::new((0, batch.outputs));
     let n_steps = batch.n_steps.unwrap_or(usize::MAX).min(space.n_dims());
     let n_features = model.feature_shape().map_or(0, |shape| shape.iter().product());
-    let task = Task { isa, space, driver: batch.driver, n_steps, stop: &stop };
+    let mut outputs = batch.outputs;
+    let blocks = Queue::new((0..n).step_by(block_len).map(|first| {
+        let len = block_len.min(n - first);
+        (first, len, outputs.split_off(len, space, n_features))
+    }));
+    let task = Task { isa, space, driver: batch.driver, n_steps, stop: blocks.stop() };
+    let done = AtomicUsize::new(0);
 
     let walk_blocks = || {
         let (mut room, mut scratch) = (Room::new(space), Scratch::default());
-        while !stop.load(Ordering::Relaxed) {
-            let (first, len, out) = {
-                let (next, outputs) = &mut *queue.lock().unwrap_or_else(PoisonError::into_inner);
-                let (first, len) = (*next, block_len.min(n - *next));
-                *next += len;
-                (first, len, outputs.split_off(len, space, n_features))
-            };
-            if len == 0 {
-                break;
-            }
-            let walked = Block::new(&task, (first, len), out, &mut room).and_then(|mut block| {
-                model.walk(&mut block, &mut scratch)?;
-                block.finish(|step| model.turn(step))
-            });
-            if let Err(error) = walked {
-                first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                stop.store(true, Ordering::Relaxed);
-                break;
-            }
+        blocks.work(|(first, len, out)| {
+            let mut block = Block::new(&task, (first, len), out, &mut room)?;
+            model.walk(&mut block, &mut scratch)?;
+            block.finish(|step| model.turn(step))?;
             done.fetch_add(len, Ordering::Relaxed);
-        }
+            Ok(())
+        });
     };
 
     let work = || in_default_mode(walk_blocks);
@@ -143,13 +130,12 @@ pub fn run(model: &dyn Model, batch: Batch<'_>, go_on: &mut dyn FnMut(usize) -> 
             }
             drop(alive);
             while all_done.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
-                if !stop.load(Ordering::Relaxed) && !go_on(done.load(Ordering::Relaxed)) {
-                    first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(Error::Interrupted);
-                    stop.store(true, Ordering::Relaxed);
+                if !blocks.stopped() && !go_on(done.load(Ordering::Relaxed)) {
+                    blocks.fail(Error::Interrupted);
                 }
             }
             Ok(())
         })?;
     }
-    first_error.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    blocks.finish()
 }

@@ -1,6 +1,6 @@
 //! Where a batch's results go.
 
-use crate::{space::Space, values::ValuesMut};
+use crate::{models::training::TapeMut, space::Space, values::ValuesMut};
 
 /// Slices of the caller's arrays; a missing one is not wanted.
 #[derive(Default)]
@@ -22,6 +22,8 @@ pub struct Outputs<'a> {
     pub features: Option<&'a mut [f32]>,
     /// Values in as few bytes as the model's probabilities allow, one list of bytes a block.
     pub code: Option<&'a mut [Vec<u8>]>,
+    /// What the walks leave for the gradient of their likelihood, of a model in training.
+    pub tape: Option<TapeMut<'a>>,
 }
 
 impl<'a> Outputs<'a> {
@@ -39,6 +41,7 @@ impl<'a> Outputs<'a> {
             log_conditional: front(&mut self.log_conditional, len * space.most_classes()),
             features: front(&mut self.features, len * n_features),
             code: front(&mut self.code, usize::from(len > 0)),
+            tape: self.tape.as_mut().map(|tape| tape.split_off(len)),
         }
     }
 }

@@ -1,19 +1,24 @@
-//! Threads for work of some milliseconds, which the calling thread shares.
+//! Tasks that threads share, and threads for work of some milliseconds, which the calling thread shares.
 //!
-//! Each thread that calls keeps helpers of its own, a [`ThreadPool`]: starting threads anew for each call takes as long as a
-//! tenth of a step of training. Calls from several threads do not wait for each other's helpers, and a child that is forked,
-//! where none of them run, gets others.
+//! Each thread that calls keeps helpers of its own, a [`ThreadPool`]: starting threads anew for each call takes as long
+//! as a tenth of a step of training. Calls from several threads do not wait for each other's helpers, and a child that
+//! is forked, where none of them run, gets others.
 
 use std::{
     cell::RefCell,
     mem, process,
     rc::Rc,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::error::Error;
 
 /// How long to look out for the last helper to end, before the thread sleeps: to be woken takes some 50 µs.
 const SOON: Duration = Duration::from_micros(200);
@@ -30,7 +35,8 @@ struct Helpers {
 }
 
 impl Helpers {
-    /// The calling thread's own, at least `n` of them; none where the system has no threads to give, or the thread is about to end.
+    /// The calling thread's own, at least `n` of them; none where the system has no threads to give, or the thread is
+    /// about to end.
     fn get(n: usize) -> Option<Rc<Self>> {
         let get = |kept: &RefCell<Option<Rc<Self>>>| {
             let mut kept = kept.borrow_mut();
@@ -77,4 +83,49 @@ pub fn share(n: usize, own: impl FnOnce(), others: impl Fn() + Sync) {
             thread::yield_now();
         }
     });
+}
+
+/// Tasks in a queue: each thread takes the next one, until there are none, or one of them has failed.
+pub struct Queue<I> {
+    tasks: Mutex<I>,
+    stop: AtomicBool,
+    error: Mutex<Option<Error>>,
+}
+
+impl<I: Iterator> Queue<I> {
+    /// No task is done yet.
+    pub fn new(tasks: I) -> Self {
+        Self { tasks: Mutex::new(tasks), stop: AtomicBool::new(false), error: Mutex::new(None) }
+    }
+
+    /// Does tasks on this thread.
+    pub fn work(&self, mut work: impl FnMut(I::Item) -> Result<(), Error>) {
+        let next = || self.tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+        while !self.stopped()
+            && let Some(task) = next()
+        {
+            work(task).unwrap_or_else(|error| self.fail(error));
+        }
+    }
+
+    /// Ends the work, with this error if it is the first one.
+    pub fn fail(&self, error: Error) {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the work has failed: to be asked now and then in a long task.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// [`Queue::stopped`] as a flag.
+    pub fn stop(&self) -> &AtomicBool {
+        &self.stop
+    }
+
+    /// The first error, once no thread works any more.
+    pub fn finish(self) -> Result<(), Error> {
+        self.error.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
 }

@@ -18,7 +18,7 @@ mod _core {
     #[pymodule_export]
     use crate::model::Model;
     #[pymodule_export]
-    use crate::training::{Scored, fvsbn_gradient, fvsbn_score, nade_gradient, nade_score};
+    use crate::training::{Tape, fvsbn_gradient, fvsbn_score, nade_gradient, nade_score};
 
     use super::*;
 

@@ -34,7 +34,7 @@ impl Arrays<'_> {
             surprise: wanted("surprise", &mut self.surprise, n * space.n_dims())?,
             log_conditional: wanted("log_conditional", &mut self.log_conditional, n * space.most_classes())?,
             features: wanted("features", &mut self.features, n * n_features)?,
-            code: None,
+            ..Outputs::default()
         })
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     driver::{Decoder, Source},
     error::Error,
     kernels::{Isa, LANES, Pack, flat, flat_mut},
+    models::training::TapeMut,
 };
 
 /// A block of bits.
@@ -28,6 +29,7 @@ pub struct Bits<'b> {
     row: &'b mut Vec<Pack>,
     splits: &'b mut Vec<Split>,
     features: Option<&'b mut [f32]>,
+    tape: Option<TapeMut<'b>>,
     stop: &'b AtomicBool,
 }
 
@@ -41,8 +43,8 @@ impl BernoulliHead {
             Source::Decoder(decoder) => Some(&mut **decoder as &mut (dyn Decoder + 'b)),
             _ => None,
         };
-        let (isa, len, n_steps, features) = (*isa, *len, *n_steps, out.features.as_deref_mut());
-        Bits { isa, len, n_steps, field, x, given, decoder, row, splits, features, stop }
+        let (features, tape) = (out.features.as_deref_mut(), out.tape.as_mut().map(TapeMut::reborrow));
+        Bits { isa: *isa, len: *len, n_steps: *n_steps, field, x, given, decoder, row, splits, features, tape, stop }
     }
 }
 
@@ -99,6 +101,11 @@ impl Bits<'_> {
         let n_features = all.len() / self.len;
         let x = &self.x[sample * n_dims..][..self.n_steps];
         Some((x, &mut all[sample * n_features..][..n_features]))
+    }
+
+    /// Room for the state in which a sample's walk ends, if it is wanted.
+    pub fn tape(&mut self, sample: usize) -> Option<&mut [f32]> {
+        self.tape.as_mut().map(|tape| tape.state(sample))
     }
 
     /// Whether the caller has asked to stop; to be asked now and then in a long walk.

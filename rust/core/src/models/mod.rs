@@ -1,8 +1,10 @@
-//! The models, one a file: config, weights in the kernel's layout, and the walk; and the list of them.
+//! The models with kernels of their own, one a folder: config, weights in the kernel's layout, walk and gradient; and
+//! the list of all kinds.
 
 pub mod fvsbn;
-pub mod gradient;
+mod gradient;
 pub mod nade;
+pub mod training;
 
 pub use fvsbn::Fvsbn;
 pub use nade::Nade;
@@ -51,7 +53,7 @@ fn check_range<'a>(what: &str, rows: impl Iterator<Item = f64> + 'a) -> Result<(
     Ok(())
 }
 
-/// For each column of rows of bits, something other than 0 if there is a one.
+/// For each column of rows of bits, nonzero if a row has a one there.
 fn any(rows: &[u8], n_dims: usize) -> Vec<u8> {
     let mut any = vec![0; n_dims];
     for row in rows.chunks_exact(n_dims) {
@@ -60,13 +62,13 @@ fn any(rows: &[u8], n_dims: usize) -> Vec<u8> {
     any
 }
 
-/// A bit for each of up to 64 values: whether it is one.
+/// Up to 64 values as the bits of a word.
 #[inline(always)]
 fn mask(values: &[u8]) -> u64 {
     values.iter().rev().fold(0, |bits, &value| bits << 1 | u64::from(value == 1))
 }
 
-/// Where a mask's bits are.
+/// The places of a mask's bits, in ascending order.
 #[inline(always)]
 fn places(mut mask: u64) -> impl Iterator<Item = usize> {
     iter::from_fn(move || {

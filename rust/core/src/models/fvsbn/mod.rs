@@ -1,21 +1,54 @@
 //! FVSBN, the fully visible sigmoid belief network: a logistic regression for each dimension.
 //!
-//! p(x_i = 1 | x_<i) = σ(b_i + Σ_{j<i} w_ij x_j). Neal, *Connectionist learning of belief networks*, 1992; Frey,
-//! Hinton, Dayan, *Does the wake-sleep algorithm produce good density estimators?*, NIPS 1995.
+//! ```text
+//! a_i = b_i + Σ_{j<i} w_ij x_j,    p(x_i = 1 | x_<i) = σ(a_i)
+//! ```
 //!
-//! The walk is driven by events: zeros cost nothing, and inputs that are one add a row of weights to the logits after them. The
-//! ones of a stroke stand together, so inputs are taken in pairs, and what both add is one row.
+//! Neal, *Connectionist learning of belief networks*, 1992; Frey, Hinton, Dayan, *Does the wake-sleep algorithm produce
+//! good density estimators?*, NIPS 1995.
+//!
+//! # Algorithm
+//!
+//! Steps are cut into tiles of 16, and a vector holds the 16 logits of a tile for one sample. The outer loop is over
+//! tiles, the inner one over the samples of the block ([`walk`]), so each tile's weights are read from memory once a
+//! block. For a tile and a sample, the logits are the sum of
+//!
+//! 1. the biases b_i;
+//! 2. the inputs before the tile, by ascending j: an *active pair* (x_2k, x_2k+1), one that is not (0, 0), adds a row
+//!    that was computed when the model was built: w_·2k, w_·2k+1, or w_·2k + w_·2k+1. Other pairs cost nothing. The
+//!    list of a sample's active pairs ([`active`]) grows tile by tile;
+//! 3. the inputs within the tile: the values of each four of them are an index into a table of 16 sums, and
+//!    t(x) = (t_0 + t_1) + (t_2 + t_3).
+//!
+//! If the values are given, all three are known. If not, the tile's values are the solution of x_i = \[a_i(x) >
+//! threshold_i\], which fixed-point iteration finds in a few rounds. A decoder tells one value after the other, with
+//! the same sums.
+//!
+//! Every logit is summed in this order, so it has the same bits whether the values are given, drawn or decoded, alone
+//! or in a group.
+//!
+//! # Cost
+//!
+//! A sample takes ρ D² / 64 additions of 16 lanes, where ρ is the fraction of active pairs, and no multiplication; each
+//! loads a row of 64 bytes, mostly from the second-level cache. From memory, a block reads 4 D² bytes: four rows a
+//! pair, the triangle twice. Groups of 8 samples are interleaved, as each sum is a chain of dependent additions.
+//!
+//! [`gradient`] has the gradient for training.
 
-mod events;
-pub mod gradient;
+mod active;
+mod gradient;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 use serde::Deserialize;
 
-use self::{events::Events, walk::Walk};
-use super::{abs_sum, check_range, gradient::are_bounded};
+use self::{active::ActivePairs, walk::Walk};
+use super::{
+    abs_sum, check_range,
+    gradient::are_bounded,
+    training::{Objective, Trainable},
+};
 use crate::{
     block::Block,
     checkpoint::Checkpoint,
@@ -37,20 +70,21 @@ struct Config {
     order: Option<Vec<u32>>,
 }
 
-/// Rows of a pair of inputs, one for each combination of their values: 0; first; second; both.
+/// Rows of a pair of inputs, one for each combination of their values: none; the first; the second; both.
 const PAIR_ROWS: usize = 4;
-/// Rows for the inputs of a block among themselves: one for each combination of the values of each four.
-const OWN_ROWS: usize = LANES / 4 * 16;
+/// Rows of the inputs within a tile: one for each combination of the values of each four.
+const WITHIN_ROWS: usize = LANES / 4 * 16;
 
 /// A trained FVSBN.
 pub struct Fvsbn {
     space: Space,
+    /// For each tile, b.
     bias: Vec<Pack>,
-    /// For each block of 16 outputs, what the inputs before it add to them: `PAIR_ROWS` a pair.
+    /// For each tile, what the inputs before it add: `PAIR_ROWS` a pair.
     before: Vec<Vec<Pack>>,
-    /// For each block, what its outputs add to each other, w_ij only where j < i.
-    own: Vec<[Pack; OWN_ROWS]>,
-    /// [`Fvsbn::is_bounded`]
+    /// For each tile, what the inputs within it add; w_ij only where j < i.
+    within: Vec<[Pack; WITHIN_ROWS]>,
+    /// [`Trainable::is_bounded`]
     bounded: bool,
 }
 
@@ -66,46 +100,66 @@ impl Fvsbn {
         Self::from_rows(space, [weight, bias])
     }
 
-    /// The weights of a training step. Its likelihoods mean nothing unless it [is bounded](Self::is_bounded).
-    pub fn in_training([weight, bias]: [&[f32]; 2]) -> Result<Self, Error> {
-        let space = Space::new(vec![bias.len()], Classes::Same(2), || None)?;
-        in_default_mode(|| Self::from_rows(space, [weight, bias]))
-    }
-
-    /// Whether the weights are finite, and so small that no sum of some of them leaves the range of f32.
-    pub fn is_bounded(&self) -> bool {
-        self.bounded
-    }
-
     fn from_rows(space: Space, [weight, bias]: [&[f32]; 2]) -> Result<Self, Error> {
         let isa = Isa::get()?;
         let n_dims = bias.len();
         let row = |i: usize| &weight[i * n_dims..][..i];
-        let blocks = n_dims.div_ceil(LANES);
-        let mut before: Vec<_> = (0..blocks).map(|at| vec![Pack::ZERO; at * LANES / 2 * PAIR_ROWS]).collect();
-        let mut own = vec![[Pack::ZERO; OWN_ROWS]; blocks];
+        let tiles = n_dims.div_ceil(LANES);
+        let mut before: Vec<_> = (0..tiles).map(|tile| vec![Pack::ZERO; tile * LANES / 2 * PAIR_ROWS]).collect();
+        let mut within = vec![[Pack::ZERO; WITHIN_ROWS]; tiles];
         let mut bounded = are_bounded(isa, bias);
-        for (at, (before, own)) in before.iter_mut().zip(&mut own).enumerate() {
-            let outputs = at * LANES..n_dims.min((at + 1) * LANES);
-            let (earlier, block): (Vec<_>, Vec<_>) = outputs.map(|i| row(i).split_at(at * LANES)).unzip();
+        for (tile, (before, within)) in before.iter_mut().zip(&mut within).enumerate() {
+            let outputs = tile * LANES..n_dims.min((tile + 1) * LANES);
+            let (earlier, own): (Vec<_>, Vec<_>) = outputs.map(|i| row(i).split_at(tile * LANES)).unzip();
             for (pair, rows) in before.chunks_exact_mut(PAIR_ROWS).enumerate() {
                 for (lane, inputs) in earlier.iter().enumerate() {
                     let [first, second] = inputs.as_chunks().0[pair];
                     (rows[1].0[lane], rows[2].0[lane], rows[3].0[lane]) = (first, second, first + second);
                 }
             }
-            for (lane, inputs) in block.iter().enumerate() {
-                for (four, rows) in inputs.chunks(4).zip(own.chunks_exact_mut(16)) {
+            for (lane, inputs) in own.iter().enumerate() {
+                for (four, rows) in inputs.chunks(4).zip(within.chunks_exact_mut(16)) {
                     for (values, row) in rows.iter_mut().enumerate() {
                         let ones = four.iter().enumerate().filter(|(j, _)| values >> j & 1 == 1);
                         row.0[lane] = ones.fold(0.0, |sum, (_, w)| sum + w);
                     }
                 }
             }
-            // They hold every weight, and are near.
-            bounded = bounded && are_bounded(isa, flat(before)) && are_bounded(isa, flat(own));
+            // They contain every weight, and are in the cache.
+            bounded = bounded && are_bounded(isa, flat(before)) && are_bounded(isa, flat(within));
         }
-        Ok(Self { space, bias: to_packs(bias), before, own, bounded })
+        Ok(Self { space, bias: to_packs(bias), before, within, bounded })
+    }
+}
+
+impl Trainable<'_, 2> for Fvsbn {
+    const NAMES: [&'static str; 2] = ["weight", "bias"];
+
+    fn lens([_, n_dims]: [usize; 2]) -> [usize; 2] {
+        [n_dims.saturating_mul(n_dims), n_dims]
+    }
+
+    fn state_len(_: [&[f32]; 2]) -> usize {
+        0
+    }
+
+    fn in_training(weights: [&[f32]; 2]) -> Result<Self, Error> {
+        let space = Space::new(vec![weights[1].len()], Classes::Same(2), || None)?;
+        in_default_mode(|| Self::from_rows(space, weights))
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.bounded
+    }
+
+    fn gradient(
+        _: [&[f32]; 2],
+        objective: Objective<'_>,
+        out: [&mut [f32]; 2],
+        threads: usize,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<(), Error> {
+        gradient::gradient(objective, out, threads, go_on)
     }
 }
 
@@ -124,8 +178,8 @@ impl Model for Fvsbn {
     }
 
     fn block_len(&self) -> usize {
-        // Each block of weights is read from afar once for all samples, and then from a near cache: the more samples the
-        // better, until their own rows take too much memory.
+        // Each tile's weights are read from memory once for all samples, and then from a cache: the more samples the
+        // better, until the lists of active pairs take too much memory.
         ((1 << 21) / self.space.n_dims()).clamp(8, 128)
     }
 
@@ -139,11 +193,11 @@ impl Model for Fvsbn {
 
     fn walk(&self, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
         let mut block = block.bits();
-        let mut events = Events::new(block.len, self.space.n_dims(), &mut scratch.indices);
+        let mut active = ActivePairs::new(block.len, self.space.n_dims(), &mut scratch.indices);
         scratch.packs.resize(block.len, Pack::ZERO);
-        for at in 0..block.n_steps.div_ceil(LANES) {
+        for tile in 0..block.n_steps.div_ceil(LANES) {
             block.check()?;
-            block.isa.run(Walk { model: self, block: &mut block, events: &mut events, sums: &mut scratch.packs, at });
+            block.isa.run(Walk { model: self, block: &mut block, active: &mut active, sums: &mut scratch.packs, tile });
         }
         Ok(())
     }

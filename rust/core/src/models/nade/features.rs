@@ -1,15 +1,15 @@
-//! The hidden units as features: what NADE has seen of a sample.
+//! The hidden units as features: h after all values of a sample.
 
 use super::{
-    hidden::{Hidden, SAFE, bound, unit},
-    strips::{One, Strips, TILE},
+    hidden::{Hidden, ODDS_LIMIT, bound, unit},
+    tiles::{TILE, Tiles, Update},
 };
 use crate::kernels::{Kernel, LANES, Lanes, Pack};
 
-/// Writes h after the last of these values.
+/// Writes h after the last of the values `x`.
 pub struct Features<'a> {
     pub hidden: &'a Hidden<'a>,
-    pub strips: &'a Strips,
+    pub tiles: &'a Tiles,
     pub x: &'a [u8],
     /// Room for one pack of units in every segment of x.
     pub segments: &'a mut Vec<Pack>,
@@ -21,38 +21,38 @@ impl<'a> Kernel for Features<'a> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        let Self { hidden, strips, x, segments, out } = self;
-        let ones: Vec<u32> = x.iter().zip(0..).filter_map(|(&x, step)| (x == 1).then_some(step)).collect();
-        let one = |step: u32| {
+        let Self { hidden, tiles, x, segments, out } = self;
+        let active: Vec<u32> = x.iter().zip(0..).filter_map(|(&x, step)| (x == 1).then_some(step)).collect();
+        let update = |step: u32| {
             let next = step as usize + 1;
-            strips.get(next / TILE).one_before(next % TILE)
+            tiles.get(next / TILE).update_before(next % TILE)
         };
-        let safe = ones.iter().all(|&step| one(step).reach <= SAFE);
+        let in_range = active.iter().all(|&step| update(step).max_abs <= ODDS_LIMIT);
         for (pack, out) in out.chunks_mut(LANES).enumerate() {
             let mut h = Pack::ZERO;
-            if safe
-                && let Some([odds]) = hidden.first_odds(l, pack)
-                && let Some(odds) = product(l, odds, ones.iter().map(|&step| one(step)), pack)
+            if in_range
+                && let Some([odds]) = hidden.initial_odds(l, pack)
+                && let Some(odds) = product(l, odds, active.iter().map(|&step| update(step)), pack)
             {
                 l.store(&mut h, unit(l, odds));
             } else {
-                segments.resize(ones.len() + 1, Pack::ZERO);
-                hidden.segments(l, &ones, pack, segments.as_chunks_mut::<1>().0);
-                h = segments[ones.len()];
+                segments.resize(active.len() + 1, Pack::ZERO);
+                hidden.segments(l, &active, pack, segments.as_chunks_mut::<1>().0);
+                h = segments[active.len()];
             }
             out.copy_from_slice(&h.0[..out.len()]);
         }
     }
 }
 
-/// The product of odds and the factors of these ones, of one pack, if they are safe floats all the way there.
+/// One pack of odds after these updates, unless they may leave their range on the way.
 #[inline(always)]
-fn product<'o, L: Lanes>(l: L, mut odds: L::F, ones: impl Iterator<Item = One<'o>>, pack: usize) -> Option<L::F> {
+fn product<'u, L: Lanes>(l: L, mut odds: L::F, updates: impl Iterator<Item = Update<'u>>, pack: usize) -> Option<L::F> {
     let (mut largest, mut smallest) = (l.splat(1.0), l.splat(1.0));
-    for one in ones {
-        odds = l.mul(odds, l.load(&one.factors[pack]));
+    for update in updates {
+        odds = l.mul(odds, l.load(&update.factors[pack]));
         largest = l.max(largest, odds);
         smallest = l.min(smallest, odds);
     }
-    (bound(l, largest, smallest) <= f64::from(SAFE)).then_some(odds)
+    (bound(l, largest, smallest) <= f64::from(ODDS_LIMIT)).then_some(odds)
 }

@@ -1,12 +1,12 @@
-//! The walk of values that are given. Where a strip's ones are is known, so each pack of units passes all of its rows at once, and
-//! units between two ones of a strip never leave the registers.
+//! The walk of given values through one tile. Its active bits are known, so one pass over the hidden units serves all
+//! rows of V, and the units between two active bits of the tile stay in registers.
 
 use std::ops::Range;
 
 use super::{
     dots::{dots, dots_of_given},
-    hidden::{SAFE, Units},
-    strips::TILE,
+    hidden::{ODDS_LIMIT, Units},
+    tiles::TILE,
     walk::Walk,
 };
 use crate::{
@@ -14,12 +14,12 @@ use crate::{
     models::mask,
 };
 
-/// What a sample has before it in a strip.
+/// The rows of a tile that a sample walks.
 struct Rows {
-    /// The first row after its first one.
+    /// The first one: after the sample's prefix.
     from: usize,
-    /// A bit for every row that follows a one.
-    after_one: u32,
+    /// Bit r: row r follows an active bit, so the hidden units are updated before it.
+    updates: u32,
 }
 
 /// A walk whose values are given.
@@ -29,33 +29,31 @@ impl Kernel for Given<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(mut self, l: L) {
-        self.0.walk_given(l);
-    }
-}
-
-impl Walk<'_, '_> {
-    /// The strip for all samples.
-    #[inline(always)]
-    fn walk_given<L: Lanes>(&mut self, l: L) {
-        // A sample without ones, which waits for another: V is read once for both.
+    fn run<L: Lanes>(self, l: L) {
+        let Self(mut walk) = self;
+        // A sample without updates waits for another one: V is read once for both.
         let mut waiting = None;
-        for sample in 0..self.block.len {
-            let Some(rows) = self.rows(sample) else { continue };
-            if L::DOTS < TILE || rows.from != 0 || rows.after_one != 0 {
-                self.given(l, sample, &rows);
+        for sample in 0..walk.block.len {
+            let Some(rows) = walk.rows(sample) else { continue };
+            if L::DOTS < TILE || rows.from != 0 || rows.updates != 0 {
+                walk.given(l, sample, &rows);
             } else if let Some(other) = waiting.take() {
-                self.given_two(l, [other, sample]);
+                let dots = walk.dots_of_two(l, [other, sample]);
+                for (sample, dots) in [other, sample].into_iter().zip(dots) {
+                    walk.write(l, sample, (0, dots), 0..walk.end - walk.first);
+                }
             } else {
                 waiting = Some(sample);
             }
         }
         if let Some(sample) = waiting {
-            self.given(l, sample, &Rows { from: 0, after_one: 0 });
+            walk.given(l, sample, &Rows { from: 0, updates: 0 });
         }
     }
+}
 
-    /// None before the sample's first one.
+impl Walk<'_, '_> {
+    /// None if the tile is within the sample's prefix.
     #[inline(always)]
     fn rows(&self, sample: usize) -> Option<Rows> {
         let from = self.samples[sample].start.saturating_sub(self.first);
@@ -63,23 +61,24 @@ impl Walk<'_, '_> {
             return None;
         }
         let x = &self.block.x[sample * self.model.space.n_dims()..][self.first + from - 1..self.end - 1];
-        // A loop of known length, as a rule.
-        let after_one = x.first_chunk::<TILE>().map_or_else(|| mask(x), |x| mask(x));
-        Some(Rows { from, after_one: (after_one as u32) << from })
+        // As a rule there are `TILE` of them: a loop of known length.
+        let active = x.first_chunk::<TILE>().map_or_else(|| mask(x), |x| mask(x));
+        Some(Rows { from, updates: (active as u32) << from })
     }
 
+    /// One sample's logits.
     #[inline(always)]
     fn given<L: Lanes>(&mut self, l: L, sample: usize, rows: &Rows) {
-        let &Rows { from, after_one } = rows;
-        let (model, strip, n_rows) = (self.model, self.strip, self.end - self.first);
+        let &Rows { from, updates } = rows;
+        let (model, tile, n_rows) = (self.model, self.tile, self.end - self.first);
         let mut bound = self.samples[sample].bound;
         for row in 0..TILE {
-            // No branches, which nothing foretells.
-            let reach = strip.one_before(row).reach;
-            bound += f64::from(if after_one >> row & 1 == 1 { reach } else { 0.0 });
+            // Without a branch, which would be unpredictable.
+            let max_abs = tile.update_before(row).max_abs;
+            bound += f64::from(if updates >> row & 1 == 1 { max_abs } else { 0.0 });
         }
-        if bound > f64::from(SAFE) && after_one != 0 {
-            return self.apart(sample, rows);
+        if bound > f64::from(ODDS_LIMIT) && updates != 0 {
+            return self.by_segments(sample, rows);
         }
         self.samples[sample].bound = bound;
         const HALF: usize = TILE / 2;
@@ -91,51 +90,22 @@ impl Walk<'_, '_> {
             }
             let mut units = Units::of(sample, self.hidden, model.hidden.packs(), &mut self.samples[sample].bound);
             let dots = if L::DOTS == TILE {
-                dots_of_given::<L, TILE>(l, strip, first, after_one, &mut units)
+                dots_of_given::<L, TILE>(l, tile, first, updates, &mut units)
             } else {
-                dots_of_given::<L, HALF>(l, strip, first, after_one, &mut units)
+                dots_of_given::<L, HALF>(l, tile, first, updates, &mut units)
             };
             self.write(l, sample, (first, dots), rows);
         }
     }
 
-    /// [`BySegments`], far from the loops that most samples take.
+    /// [`BySegments`], out of line: few samples come here.
     #[cold]
     #[inline(never)]
-    fn apart(&mut self, sample: usize, rows: &Rows) {
+    fn by_segments(&mut self, sample: usize, rows: &Rows) {
         self.block.isa.run(BySegments { walk: self, sample, rows });
     }
 
-    #[inline(always)]
-    fn by_segments<L: Lanes>(&mut self, l: L, sample: usize, rows: &Rows) {
-        let &Rows { from, after_one } = rows;
-        let (model, strip, n_rows) = (self.model, self.strip, self.end - self.first);
-        let mut row = from;
-        while row < n_rows {
-            let next = row + 1 + (after_one >> row >> 1).trailing_zeros() as usize;
-            let next = next.min(n_rows).min(row + L::DOTS);
-            let mut units = Units::of(sample, self.hidden, model.hidden.packs(), &mut self.samples[sample].bound);
-            let mut factors = None;
-            if after_one >> row & 1 == 1 {
-                let x = &self.block.x[sample * model.space.n_dims()..][..self.first + row];
-                factors = model.hidden.advance(self.block.isa, strip.one_before(row), x, &mut units);
-            }
-            let dots = dots(l, strip.v, (row, next - row), &mut units, factors);
-            self.write(l, sample, (row, dots), row..next);
-            row = next;
-        }
-    }
-
-    /// All rows of two samples that have no ones.
-    #[inline(always)]
-    fn given_two<L: Lanes>(&mut self, l: L, samples: [usize; 2]) {
-        let dots = self.dots_of_two(l, samples);
-        for (sample, dots) in samples.into_iter().zip(dots) {
-            self.write(l, sample, (0, dots), 0..self.end - self.first);
-        }
-    }
-
-    /// Writes some rows' logits from their products, the first of which is that of row `first`.
+    /// Writes the logits of some rows. The product of row `first` is in lane 0.
     #[inline(always)]
     fn write<L: Lanes>(&mut self, l: L, sample: usize, (first, dots): (usize, L::F), rows: Range<usize>) {
         let mut logits = Pack::ZERO;
@@ -149,7 +119,7 @@ impl Walk<'_, '_> {
     }
 }
 
-/// A sample's strip, one segment after the other: the odds may have to be left on the way.
+/// One sample's logits, a segment at a time, where the odds may leave their range.
 struct BySegments<'a, 'b, 'c> {
     walk: &'a mut Walk<'b, 'c>,
     sample: usize,
@@ -161,6 +131,21 @@ impl Kernel for BySegments<'_, '_, '_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        self.walk.by_segments(l, self.sample, self.rows);
+        let Self { walk, sample, rows: &Rows { from, updates } } = self;
+        let (model, tile, n_rows) = (walk.model, walk.tile, walk.end - walk.first);
+        let mut row = from;
+        while row < n_rows {
+            let next = row + 1 + (updates >> row >> 1).trailing_zeros() as usize;
+            let next = next.min(n_rows).min(row + L::DOTS);
+            let mut units = Units::of(sample, walk.hidden, model.hidden.packs(), &mut walk.samples[sample].bound);
+            let mut factors = None;
+            if updates >> row & 1 == 1 {
+                let x = &walk.block.x[sample * model.space.n_dims()..][..walk.first + row];
+                factors = model.hidden.update(walk.block.isa, tile.update_before(row), x, &mut units);
+            }
+            let dots = dots(l, tile.v, (row, next - row), &mut units, factors);
+            walk.write(l, sample, (row, dots), row..next);
+            row = next;
+        }
     }
 }

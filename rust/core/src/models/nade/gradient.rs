@@ -1,98 +1,103 @@
-//! The gradient of Σ_s scale_s log p(x_s), from the same structure that makes scoring fast.
+//! The gradient of Σ_s scale_s log p(x_s). With g_i = scale (x_i − p_i), the gradient in logit i, and for each sample
 //!
-//! With g_i = x_i − p_i, the hidden units h are the same for all steps of a *segment*, from one 1 to the next. So their gradient
-//! is (Σ g_i V_i over the segment) ⊙ h ⊙ (1 − h), once a segment. What W_j gets is the sum of those of all
-//! segments after step j where x_j = 1, and nothing where x_j = 0; c gets that of all segments; row i of V gets Σ_s g_i h.
-//! That is about the work of three scoring passes, and as much memory as the samples take.
+//! ```text
+//! ∂/∂V_i = g_i h_i,   ∂/∂b_i = g_i,   ∂/∂a_i = g_i V_i ⊙ h_i ⊙ (1 − h_i),
+//! ∂/∂W_j = x_j Σ_{i>j} ∂/∂a_i,   ∂/∂c = Σ_i ∂/∂a_i
+//! ```
 //!
-//! Steps are passed from the last to the first. The odds E ([`super::hidden`]) after all ones are those with which scoring ended, and
-//! each one that is passed is divided out of them again, so that no segment's units need to be kept.
+//! # Algorithm
 //!
-//! Each task owns a few hidden units and takes the samples in the same order ([`chunk`]): the bits do not depend on threads.
+//! All steps of a *segment*, from one active bit to the next, have the same h. So the slopes h ⊙ (1 − h) are applied
+//! once a segment, to dh = Σ g_i V_i over its steps. Steps are visited from the last to the first: da, the sum of ∂/∂a
+//! over the segments visited, is then the suffix sum that ∂/∂W_j is where x_j = 1. The odds E ([`super::hidden`]) at
+//! the end are those in the tape of the likelihood; at each active bit they are multiplied by e^(W_j), which gives the
+//! odds of the segment before, so h need not be kept. Where the tape has no odds, h of all segments is computed from
+//! sums of weights. The steps up to a sample's first active bit have the same h for all samples, and are visited once,
+//! with the sum of their g.
+//!
+//! Vectors are over hidden units. A task has [`TASK_PACKS`] packs of them ([`columns`]): their columns of V, e^W and
+//! the gradients fit the second-level cache. It visits a block of at most 63 samples at a time ([`block`]), steps in
+//! tiles of [`ROWS`], and samples within a tile, whose rows of V and ∂/∂V stay in registers. Sums run over blocks in
+//! order, then over samples: first those that begin no segment in the tile, then the others. The bits do not depend on
+//! the threads.
+//!
+//! # Cost
+//!
+//! A step takes two fused multiply-adds a hidden unit; an active bit a product, a division and the slopes. That is
+//! about three times the work of the likelihood. Memory is O(n (`n_dims` + `n_hidden`)) beside the gradients.
 
-mod chunk;
-mod units;
+mod block;
+mod columns;
 
-use std::{
-    num::NonZero,
-    sync::{Mutex, OnceLock, PoisonError},
-};
+use std::sync::{Mutex, OnceLock};
 
 use self::{
-    chunk::{Chunk, cut},
-    units::Units,
+    block::{SampleBlock, cut},
+    columns::Columns,
 };
 use super::{Weights, hidden::Hidden};
 use crate::{
     error::Error,
     kernels::{Isa, in_default_mode},
-    models::{
-        any,
-        gradient::{Scored, share},
-    },
+    models::{any, gradient::share, training::Objective},
 };
 
-/// Steps that all samples pass before the next ones come: few enough to be of one segment as a rule.
+/// Steps of a tile: few enough that most tiles of a sample begin no segment.
 const ROWS: usize = 4;
-/// Packs of hidden units that a task owns: as few as leave `ROWS` rows of V in registers beside the sums.
-const GROUP: usize = 2;
+/// Packs of hidden units of a task: as few as leave `ROWS` rows of V in registers beside the sums.
+const TASK_PACKS: usize = 2;
 
 /// Where the gradient is written.
-pub struct Gradient<'a> {
+struct Gradient<'a> {
     /// (`n_dims`, `n_hidden`)
-    pub w: &'a mut [f32],
+    w: &'a mut [f32],
     /// (`n_hidden`)
-    pub c: &'a mut [f32],
+    c: &'a mut [f32],
     /// (`n_dims`, `n_hidden`)
-    pub v: &'a mut [f32],
-    /// (`n_dims`)
-    pub b: &'a mut [f32],
+    v: &'a mut [f32],
 }
 
-/// Writes the gradient. `odds` are the features of the walk that scored the samples with these weights ([`super::Nade::in_training`]),
-/// `n_hidden` a sample. `go_on` is asked on the calling thread, a millisecond or so apart.
+/// Writes the gradient in arrays shaped as the weights. `go_on` is asked a millisecond or so apart.
 ///
 /// # Errors
-/// [`Error::Interrupted`] once `go_on` has returned false, [`Error::Isa`]. The gradient is then partly written.
+/// Those of [`crate::models::training::gradient`].
 pub fn gradient(
     weights: Weights<'_>,
-    scored: Scored<'_>,
-    odds: &[f32],
-    out: Gradient<'_>,
-    threads: NonZero<usize>,
+    objective: Objective<'_>,
+    [w, c, v, b]: [&mut [f32]; 4],
+    threads: usize,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<(), Error> {
     in_default_mode(|| {
         let isa = Isa::get()?;
         let n_dims = weights.b.len();
         let hidden = Hidden::new(isa, weights.w.into(), weights.c);
-        let (cuts, ones) = (cut(scored.scale.len()), any(scored.x, n_dims));
-        let chunks: Vec<_> = cuts.iter().map(|_| OnceLock::new()).collect();
-        let chunk = |at: usize| chunks[at].get_or_init(|| Chunk::new(scored, odds, n_dims, cuts[at].clone()));
-        let out = Mutex::new(out);
-        let groups = hidden.packs().div_ceil(GROUP);
-        share(0..cuts.len() + groups, threads, go_on, |task, go_on| {
+        let (cuts, active) = (cut(objective.scale.len()), any(objective.x, n_dims));
+        let blocks: Vec<_> = cuts.iter().map(|_| OnceLock::new()).collect();
+        let block = |at: usize| blocks[at].get_or_init(|| SampleBlock::new(objective, n_dims, cuts[at].clone()));
+        let out = Mutex::new(Gradient { w, c, v });
+        let groups = hidden.packs().div_ceil(TASK_PACKS);
+        share(0..cuts.len() + groups, threads, go_on, |task, check| {
             let Some(at) = task.checked_sub(cuts.len()) else {
-                chunk(task);
-                return go_on();
+                block(task);
+                return check();
             };
-            // From both ends: neighbours share lines of memory, which two threads would take from each other.
+            // From both ends, as tasks side by side write to the same cache lines of the gradients.
             let group = if at % 2 == 0 { at / 2 } else { groups - 1 - at / 2 };
-            isa.run(Units {
+            isa.run(Columns {
                 weights,
                 hidden: &hidden,
-                ones: &ones,
-                chunks: (0..cuts.len()).map(&chunk),
-                pack: group * GROUP,
+                active: &active,
+                blocks: (0..cuts.len()).map(&block),
+                pack: group * TASK_PACKS,
                 out: &out,
-                go_on,
+                check,
             })
         })?;
 
-        let b = out.into_inner().unwrap_or_else(PoisonError::into_inner).b;
         b.fill(0.0);
-        for chunk in (0..cuts.len()).map(chunk) {
-            b.iter_mut().zip(&chunk.b).for_each(|(b, sum)| *b += sum);
+        for block in (0..cuts.len()).map(block) {
+            b.iter_mut().zip(&block.b).for_each(|(b, sum)| *b += sum);
         }
         Ok(())
     })

@@ -1,20 +1,53 @@
 //! NADE, the neural autoregressive distribution estimator: hidden units shared by all conditionals.
 //!
-//! h_i = σ(c + Σ_{j<i} x_j W_j),  p(x_i = 1 | x_<i) = σ(b_i + V_i · h_i). Row W_j is column j of the paper's matrix.
-//! Larochelle, Murray, *The neural autoregressive distribution estimator*, AISTATS 2011.
+//! ```text
+//! a_i = c + Σ_{j<i} x_j W_j,    h_i = σ(a_i),    p(x_i = 1 | x_<i) = σ(b_i + V_i · h_i)
+//! ```
 //!
-//! The walk is driven by events: the hidden units change only after a one ([`hidden`]), so between two ones each dimension
-//! costs a dot product and nothing else ([`dots`], [`walk`]), and before the first one not even that ([`start`]).
+//! Larochelle, Murray, *The neural autoregressive distribution estimator*, AISTATS 2011. Row W_j is column j of the
+//! paper's matrix.
+//!
+//! # Algorithm
+//!
+//! Vectors are over the H hidden units. These change only after an *active bit* x_j = 1, so a sample falls into
+//! *segments*, from one active bit to the next, whose steps have the same h. A step costs a dot product, and an active
+//! bit an update of h as well.
+//!
+//! 1. *Prefix* ([`prefix`]). Up to its first active bit every sample has h = σ(c). These logits are computed when the
+//!    model is built, and a sample compares them with its thresholds.
+//! 2. *Updates* ([`hidden`]). With the odds E = e^(−a) as the state, an update is E ← E ⊙ e^(−W_j) and h = 1 / (1 + E):
+//!    the factors are computed when the model is built. Samples whose odds may leave the range of f32 go on with a.
+//! 3. *Dot products* ([`dots`]). Steps are cut into tiles of eight ([`tiles`]). A pass over h serves as many rows V_i
+//!    as it can: if the values are given, all eight (four without AVX-512), and updates between them are done in
+//!    registers ([`given`]); if not, those up to the next active bit, whose place is guessed ([`walk`]).
+//!
+//! Tiles are in the outer loop and the samples of a block in the inner one, so a tile's weights are read from memory
+//! once a block.
+//!
+//! # Order of summation
+//!
+//! E_k is the product of e^(−c_k) and the factors of the active bits in their order; a_k is their sum in the same
+//! order. In V_i · h, lane k mod 16 sums the units k in ascending order by fused multiply-adds; the lanes are added by
+//! halves, and b_i last. So a logit has the same bits whether values are given, drawn or decoded, and however many rows
+//! share a pass.
+//!
+//! # Cost
+//!
+//! A sample takes H multiply-adds a step, and H multiplications and divisions an active bit. A tile reads 64 H bytes of
+//! weights, V and factors, from memory once a block, and the state and units of each sample, 8 H bytes, from the
+//! second-level cache.
+//!
+//! [`features`] writes h as features; [`gradient`] has the gradient for training.
 
 mod dots;
 mod features;
 mod given;
-pub mod gradient;
+mod gradient;
 mod hidden;
-mod start;
-mod strips;
+mod prefix;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod walk;
 
 use std::borrow::Cow;
@@ -23,10 +56,14 @@ use serde::Deserialize;
 
 use self::{
     hidden::Hidden,
-    start::FirstLogits,
-    strips::{Strip, Strips, TILE},
+    prefix::PrefixLogits,
+    tiles::{TILE, Tile, Tiles},
 };
-use super::{abs_sum, check_range, gradient::are_bounded};
+use super::{
+    abs_sum, check_range,
+    gradient::are_bounded,
+    training::{Objective, Trainable},
+};
 use crate::{
     block::Block,
     checkpoint::Checkpoint,
@@ -74,26 +111,26 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// A NADE: one that is kept, or that of a training step.
+/// A NADE, trained or in training.
 pub struct Nade<'a> {
     space: Space,
     hidden: Hidden<'a>,
     layout: Layout<'a>,
-    /// Filled up so that sixteen can be read from any step on.
+    /// Filled up so that 16 can be read from any step on.
     b: Vec<f32>,
-    /// [`Nade::is_bounded`]
+    /// [`Trainable::is_bounded`]
     bounded: bool,
 }
 
 /// Where a walk finds its weights.
 enum Layout<'a> {
+    /// Laid out once, for a model that is kept.
     Kept {
-        strips: Strips,
-        /// [`FirstLogits`] of all steps.
-        first_logits: Vec<Pack>,
+        tiles: Tiles,
+        /// [`PrefixLogits`] of all steps.
+        prefix_logits: Vec<Pack>,
     },
-    /// As they are trained. A walk, whose values are given, lays out what it needs, and its features are what [`gradient`]
-    /// begins with: the odds after all values but the last, or NaN.
+    /// As they are, for one step of training: each walk lays out the tiles it needs.
     Raw(Weights<'a>),
 }
 
@@ -125,49 +162,69 @@ impl Nade<'static> {
         }
         check_range("hidden unit", sums.into_iter())?;
         let isa = Isa::get()?;
-        let mut strips = Strips::default();
-        // A one at the last step begins a strip of its own, if need be.
-        strips.fill(isa, weights, 0..n_dims / TILE + 1, &vec![1; n_dims]);
+        let mut tiles = Tiles::default();
+        // Features ask for the update after the last step, which may be in a tile of its own.
+        tiles.fill(isa, weights, 0..n_dims / TILE + 1, &vec![1; n_dims]);
         let hidden = Hidden::new(isa, w.to_vec().into(), c);
-        let first_logits = isa.run(FirstLogits { hidden: &hidden, weights, n_steps: n_dims });
-        Ok(Self { space, hidden, layout: Layout::Kept { strips, first_logits }, b: filled_up(b), bounded: true })
+        let prefix_logits = isa.run(PrefixLogits { hidden: &hidden, weights, n_steps: n_dims });
+        Ok(Self { space, hidden, layout: Layout::Kept { tiles, prefix_logits }, b: filled_up(b), bounded: true })
     }
 }
 
-impl<'a> Nade<'a> {
-    /// That of a training step. Its likelihoods mean nothing unless the weights [are bounded](Self::is_bounded).
-    pub fn in_training(weights: Weights<'a>) -> Result<Self, Error> {
-        let space = Space::new(vec![weights.b.len()], Classes::Same(2), || None)?;
-        let isa = Isa::get()?;
-        let hidden = in_default_mode(|| Hidden::new(isa, weights.w.into(), weights.c));
-        let Weights { w, c, v, b } = weights;
-        let bounded = [w, c, v, b].into_iter().all(|weights| are_bounded(isa, weights));
-        Ok(Self { space, hidden, layout: Layout::Raw(weights), b: filled_up(b), bounded })
-    }
-
-    /// Whether the weights are finite, and so small that no sum of some of them leaves the range of f32.
-    pub fn is_bounded(&self) -> bool {
-        self.bounded
-    }
-
-    /// The logits before a sample's first one, of the first `n_steps` steps at least.
+impl Nade<'_> {
+    /// The logits of a prefix, of the first `n_steps` steps at least.
     #[inline(always)]
-    fn first_logits<L: Lanes>(&self, l: L, n_steps: usize) -> Cow<'_, [Pack]> {
+    fn prefix_logits<L: Lanes>(&self, l: L, n_steps: usize) -> Cow<'_, [Pack]> {
         match self.layout {
-            Layout::Kept { ref first_logits, .. } => first_logits.into(),
-            Layout::Raw(weights) => FirstLogits { hidden: &self.hidden, weights, n_steps }.run(l).into(),
+            Layout::Kept { ref prefix_logits, .. } => prefix_logits.into(),
+            Layout::Raw(weights) => PrefixLogits { hidden: &self.hidden, weights, n_steps }.run(l).into(),
         }
     }
 
-    /// The `at`-th strip, laid out in `room` if need be, for samples with ones at the steps where `ones` are nonzero.
-    fn strip<'s>(&'s self, isa: Isa, at: usize, ones: &[u8], room: &'s mut Strips) -> Strip<'s> {
+    /// The `at`-th tile, laid out in `room` if need be, for samples with ones only at steps where `active` is nonzero.
+    fn tile<'s>(&'s self, isa: Isa, at: usize, active: &[u8], room: &'s mut Tiles) -> Tile<'s> {
         match &self.layout {
-            Layout::Kept { strips, .. } => strips.get(at),
+            Layout::Kept { tiles, .. } => tiles.get(at),
             Layout::Raw(weights) => {
-                room.fill(isa, *weights, at..at + 1, ones);
+                room.fill(isa, *weights, at..at + 1, active);
                 room.get(0)
             }
         }
+    }
+}
+
+impl<'a> Trainable<'a, 4> for Nade<'a> {
+    const NAMES: [&'static str; 4] = ["w", "c", "v", "b"];
+
+    fn lens([_, n_hidden, _, n_dims]: [usize; 4]) -> [usize; 4] {
+        let size = n_dims.saturating_mul(n_hidden);
+        [size, n_hidden, size, n_dims]
+    }
+
+    fn state_len([_, c, _, _]: [&[f32]; 4]) -> usize {
+        c.len()
+    }
+
+    fn in_training(weights @ [w, c, v, b]: [&'a [f32]; 4]) -> Result<Self, Error> {
+        let space = Space::new(vec![b.len()], Classes::Same(2), || None)?;
+        let isa = Isa::get()?;
+        let hidden = in_default_mode(|| Hidden::new(isa, w.into(), c));
+        let bounded = weights.into_iter().all(|weights| are_bounded(isa, weights));
+        Ok(Self { space, hidden, layout: Layout::Raw(Weights { w, c, v, b }), b: filled_up(b), bounded })
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.bounded
+    }
+
+    fn gradient(
+        [w, c, v, b]: [&[f32]; 4],
+        objective: Objective<'_>,
+        out: [&mut [f32]; 4],
+        threads: usize,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<(), Error> {
+        gradient::gradient(Weights { w, c, v, b }, objective, out, threads, go_on)
     }
 }
 
@@ -190,11 +247,12 @@ impl Model for Nade<'_> {
     }
 
     fn feature_shape(&self) -> Option<Vec<usize>> {
-        Some(vec![self.hidden.n_hidden])
+        // Computed from the layout of a model that is kept.
+        matches!(self.layout, Layout::Kept { .. }).then(|| vec![self.hidden.n_hidden])
     }
 
     fn turn(&self, step: usize) -> usize {
-        // The first step belongs to no strip: its hidden units are those of all samples.
+        // The first step is in the prefix of every sample; after it come tiles.
         if step == 0 { 1 } else { (step / TILE + 1) * TILE }
     }
 

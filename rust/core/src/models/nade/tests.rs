@@ -1,4 +1,5 @@
-//! The walk against the formulas in f64, and against itself: drawn and given, alone and in a block, on every form of the units.
+//! The walk against the formulas in f64, and against itself: drawn and given, alone and in a block, with odds and with
+//! activations as the state.
 
 use proptest::prelude::*;
 
@@ -12,7 +13,7 @@ use crate::{
     values::{Values, ValuesMut},
 };
 
-/// Weights from a seed, `W` and `c` in ±`scale` and the bias about `bias`.
+/// Weights from a seed: `W` and `c` in ±`scale`, `b` about `bias`.
 struct Weights {
     n_dims: usize,
     n_hidden: usize,
@@ -96,8 +97,8 @@ fn bits(values: &[f64]) -> Vec<u64> {
 }
 
 proptest! {
-    /// Scales from those at which odds stay safe to those at which they are left on the way, or from the start; biases from
-    /// almost no one to almost no zero.
+    /// Scales at which odds stay in their range, leave it on the way, or are out of it from the start; biases from
+    /// almost no ones to almost no zeros.
     #[test]
     fn any_walk_gives_the_same_bits_and_follows_the_formulas(
         n_dims in prop_oneof![1_usize..20, Just(33), Just(64)],
@@ -114,7 +115,7 @@ proptest! {
         for (i, (row, &log_prob)) in x.chunks(n_dims).zip(&log_prob).enumerate() {
             prop_assert_eq!(draw(&model, i as u64, 1), (row.to_vec(), vec![log_prob]));
             let expected = weights.log_prob(row);
-            // Weights of ±200 make a itself uncertain by its last bits.
+            // With weights of ±200, rounding a alone costs as much.
             let tolerance = 1e-5 * n_dims as f64 * f64::from(scale.max(1.0));
             prop_assert!((log_prob - expected).abs() < tolerance, "{log_prob} {expected}");
         }

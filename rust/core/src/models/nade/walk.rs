@@ -1,8 +1,10 @@
-//! NADE's walk: strips of dimensions outside, samples inside, so that a strip's weights stay in the first-level cache.
+//! The walk through a block: tiles in the outer loop, samples in the inner one, so that the weights of a tile stay in
+//! the cache.
 //!
-//! A sample's logits are computed for all rows up to the next one, which is known if the values are given ([`super::given`]), and
-//! else guessed. The guess is what the logits before a one say, for one row more of W changes few decisions; what lies beyond
-//! a one is computed again.
+//! One pass over the hidden units of a sample serves all rows of V up to its next active bit. Given values say where
+//! that is ([`super::given`]). Where values are drawn it is guessed: rows whose logits, computed before the last active
+//! bit, exceed their thresholds are taken to be active, and after one more update few decisions differ. The logits of
+//! rows beyond an active bit are computed again, so a wrong guess costs time and changes no bit.
 
 use super::{
     Layout, Nade,
@@ -10,8 +12,8 @@ use super::{
     features::Features,
     given::Given,
     hidden::Units,
-    start::Start,
-    strips::{Strip, Strips, TILE},
+    prefix::Prefix,
+    tiles::{TILE, Tile, Tiles},
 };
 use crate::{
     block::Block,
@@ -22,51 +24,54 @@ use crate::{
     models::any,
 };
 
-/// Samples that walk a strip together: enough to hide a comparison and a branch, and few enough for the nearest cache.
+/// Samples that walk a tile together: enough to hide a comparison and a branch, and few enough for the first-level
+/// cache.
 const GROUP: usize = 4;
-/// Samples that read a tile of V together where none of them has a one.
+/// Samples for which V is read once if neither needs an update.
 const PAIR: usize = 2;
 
-/// What a walk knows of a sample from strip to strip.
+/// What is known of a sample from tile to tile.
 #[derive(Clone, Default)]
 pub struct Sample {
-    /// The step after its first one.
+    /// The step after its prefix.
     pub start: usize,
     /// [`Units::bound`]
     pub bound: f64,
 }
 
-/// Walks a block through all dimensions.
+/// Walks a block through all steps.
 pub fn walk(model: &Nade<'_>, block: &mut Block<'_>, scratch: &mut Scratch) -> Result<(), Error> {
     let n_dims = model.space.n_dims();
     let block = &mut block.bits();
     scratch.packs.resize(2 * model.hidden.packs() * block.len, Pack::ZERO);
     let mut samples = vec![Sample::default(); block.len];
-    block.isa.run(Start { model, block, hidden: &mut scratch.packs, samples: &mut samples });
-    let ones = match &model.layout {
-        // The factors of all steps are there.
+    block.isa.run(Prefix { model, block, hidden: &mut scratch.packs, samples: &mut samples });
+    let active = match &model.layout {
+        // The updates of all steps are laid out.
         Layout::Kept { .. } => Vec::new(),
         Layout::Raw(_) => any(block.x, n_dims),
     };
-    let mut room = Strips::default();
+    let mut room = Tiles::default();
     for first in (0..block.n_steps).step_by(TILE) {
         block.check()?;
         let end = n_dims.min(first + TILE);
         if samples.iter().all(|sample| sample.start >= end) {
             continue;
         }
-        let strip = model.strip(block.isa, first / TILE, &ones, &mut room);
+        let tile = model.tile(block.isa, first / TILE, &active, &mut room);
         let isa = block.isa;
-        let walk = Walk { model, strip, block, hidden: &mut scratch.packs, samples: &mut samples, first, end };
+        let walk = Walk { model, tile, block, hidden: &mut scratch.packs, samples: &mut samples, first, end };
         if walk.block.given() { isa.run(Given(walk)) } else { isa.run(walk) }
     }
     for (at, sample) in samples.iter_mut().enumerate() {
+        let Some(state) = block.tape(at) else { break };
+        Units::of(at, &mut scratch.packs, model.hidden.packs(), &mut sample.bound).odds(state);
+    }
+    if let Layout::Kept { tiles, .. } = &model.layout {
         let isa = block.isa;
-        let Some((x, out)) = block.features(at) else { break };
-        let packs = &mut scratch.packs;
-        match &model.layout {
-            Layout::Kept { strips, .. } => isa.run(Features { hidden: &model.hidden, strips, x, segments: packs, out }),
-            Layout::Raw(_) => Units::of(at, packs, model.hidden.packs(), &mut sample.bound).odds(out),
+        for at in 0..block.len {
+            let Some((x, out)) = block.features(at) else { break };
+            isa.run(Features { hidden: &model.hidden, tiles, x, segments: &mut scratch.packs, out });
         }
     }
     Ok(())
@@ -75,36 +80,36 @@ pub fn walk(model: &Nade<'_>, block: &mut Block<'_>, scratch: &mut Scratch) -> R
 /// The steps `first` to `end` − 1, for all samples.
 pub struct Walk<'a, 'b> {
     pub model: &'a Nade<'a>,
-    pub strip: Strip<'a>,
+    pub tile: Tile<'a>,
     pub block: &'a mut Bits<'b>,
-    /// For each sample, what its hidden units are computed from, and the units.
+    /// For each sample, the state of its hidden units, and the units.
     pub hidden: &'a mut [Pack],
     pub samples: &'a mut [Sample],
     pub first: usize,
     pub end: usize,
 }
 
-/// Where a sample stands in a strip. Row 0 is the strip's first step.
-struct Turn {
-    /// The row to walk next.
+/// Where a sample stands in a tile. Row 0 is the tile's first step.
+struct Cursor {
+    /// The next row to decide.
     row: usize,
-    /// Rows from there on whose logits are computed, but not decided.
+    /// Rows from there on whose logits are computed.
     computed: usize,
-    /// The ones among the rows, as bits: guesses.
-    ones: u32,
-    /// Sixteen can be read or written from any row on.
+    /// Bit r: row r is active, by the logits seen so far.
+    active: u32,
+    /// Long enough to read or write 16 floats from any row on.
     thresholds: [f32; TILE + LANES],
     logits: [f32; TILE + LANES],
 }
 
-impl Turn {
-    /// Of a sample with nothing to do.
+impl Cursor {
+    /// At the end of its tile.
     const DONE: Self =
-        Self { row: TILE, computed: 0, ones: 0, thresholds: [0.0; TILE + LANES], logits: [0.0; TILE + LANES] };
+        Self { row: TILE, computed: 0, active: 0, thresholds: [0.0; TILE + LANES], logits: [0.0; TILE + LANES] };
 
-    /// Rows up to and with the next one, or up to `end`.
+    /// Rows up to the next active one, it included, or up to `end`.
     fn rows_ahead(&self, end: usize) -> usize {
-        ((self.ones >> self.row).trailing_zeros() as usize + 1).min(end - self.row)
+        ((self.active >> self.row).trailing_zeros() as usize + 1).min(end - self.row)
     }
 }
 
@@ -113,144 +118,149 @@ impl Kernel for Walk<'_, '_> {
 
     #[inline(always)]
     fn run<L: Lanes>(mut self, l: L) {
-        // What is drawn waits for a comparison, and meanwhile the other samples go on. What is decoded has its turn.
-        let in_turn = self.block.decoded();
+        // While one sample waits for a comparison, the others go on. A decoder takes one after the other.
+        let decoded = self.block.decoded();
         let end = self.end - self.first;
         for sample in (0..self.block.len).step_by(GROUP) {
             let members = GROUP.min(self.block.len - sample);
-            let mut turns = [Turn::DONE; GROUP];
-            for (m, turn) in turns[..members].iter_mut().enumerate() {
-                self.begin(sample + m, turn);
+            let mut cursors = [Cursor::DONE; GROUP];
+            for (m, cursor) in cursors[..members].iter_mut().enumerate() {
+                self.begin(sample + m, cursor);
             }
-            for (pair, turns) in turns.chunks_exact_mut(PAIR).enumerate() {
+            for (pair, cursors) in cursors.chunks_exact_mut(PAIR).enumerate() {
                 let first = sample + pair * PAIR;
-                if L::DOTS == TILE && (0..PAIR).all(|m| turns[m].row == 0 && self.is_quiet(first + m, &turns[m])) {
-                    self.compute_pair(l, first, turns);
+                let unchanged = |m: usize| cursors[m].row == 0 && self.is_unchanged(first + m, &cursors[m]);
+                if L::DOTS == TILE && (0..PAIR).all(unchanged) {
+                    self.compute_pair(l, first, cursors);
                 }
             }
             let mut m = 0;
-            while turns.iter().any(|turn| turn.row < end) {
-                if turns[m].row < end {
-                    self.turn(l, sample + m, &mut turns[m]);
+            while cursors.iter().any(|cursor| cursor.row < end) {
+                if cursors[m].row < end {
+                    self.advance(l, sample + m, &mut cursors[m]);
                 }
-                if !in_turn || turns[m].row >= end {
+                if !decoded || cursors[m].row >= end {
                     m = (m + 1) % GROUP;
                 }
             }
-            for (m, turn) in turns[..members].iter().enumerate() {
-                self.tile_of_field(sample + m).copy_from_slice(&turn.logits[..TILE]);
+            for (m, cursor) in cursors[..members].iter().enumerate() {
+                self.tile_of_field(sample + m).copy_from_slice(&cursor.logits[..TILE]);
             }
         }
     }
 }
 
 impl Walk<'_, '_> {
-    /// The strip's part of a sample's row of the field.
+    /// The tile's part of a sample's row of the field.
     pub fn tile_of_field(&mut self, sample: usize) -> &mut [f32] {
         let stride = self.model.space.n_dims().next_multiple_of(LANES);
         &mut flat_mut(self.block.field)[sample * stride + self.first..][..TILE]
     }
 
-    /// A sample's values up to the end of the strip.
+    /// A sample's values up to the end of the tile.
     fn x(&mut self, sample: usize) -> &mut [u8] {
         &mut self.block.x[sample * self.model.space.n_dims()..][..self.end]
     }
 
     #[inline(always)]
-    fn begin(&mut self, sample: usize, turn: &mut Turn) {
+    fn begin(&mut self, sample: usize, cursor: &mut Cursor) {
         let first = self.first;
-        turn.row = self.samples[sample].start.clamp(first, self.end) - first;
+        cursor.row = self.samples[sample].start.clamp(first, self.end) - first;
         let field = self.tile_of_field(sample);
-        turn.logits[..TILE].copy_from_slice(field);
-        turn.thresholds[..TILE].copy_from_slice(field);
+        cursor.logits[..TILE].copy_from_slice(field);
+        cursor.thresholds[..TILE].copy_from_slice(field);
     }
 
-    /// Whether the units of a sample at row 0 are those before the strip, and stay so for all rows.
-    fn is_quiet(&mut self, sample: usize, turn: &Turn) -> bool {
+    /// Whether the hidden units of a sample at row 0 need no update, neither there nor, by its guesses, at a later row.
+    fn is_unchanged(&mut self, sample: usize, cursor: &Cursor) -> bool {
         let first = self.first;
-        self.x(sample)[first - 1] == 0 && turn.rows_ahead(self.end - first) == self.end - first
+        self.x(sample)[first - 1] == 0 && cursor.rows_ahead(self.end - first) == self.end - first
     }
 
-    /// Computes all rows' logits for two samples.
+    /// Computes the logits of all rows for two samples.
     #[inline(always)]
-    fn compute_pair<L: Lanes>(&mut self, l: L, sample: usize, turns: &mut [Turn]) {
-        for (turn, dots) in turns.iter_mut().zip(self.dots_of_two(l, [sample, sample + 1])) {
-            turn.computed = self.end - self.first;
-            l.write(sixteen_mut(&mut turn.logits, 0), self.model.logits(l, self.first, dots));
+    fn compute_pair<L: Lanes>(&mut self, l: L, sample: usize, cursors: &mut [Cursor]) {
+        for (cursor, dots) in cursors.iter_mut().zip(self.dots_of_two(l, [sample, sample + 1])) {
+            cursor.computed = self.end - self.first;
+            l.write(sixteen_mut(&mut cursor.logits, 0), self.model.logits(l, self.first, dots));
         }
     }
 
-    /// V_i · h for all rows, of two samples whose units stay as they are.
+    /// V_i · h for all rows, of two samples whose hidden units need no update.
     #[inline(always)]
     pub fn dots_of_two<L: Lanes>(&self, l: L, samples: [usize; 2]) -> [L::F; 2] {
         let packs = self.model.hidden.packs();
         let [a, b] = samples.map(|sample| &self.hidden[sample * 2 * packs..][packs..2 * packs]);
-        dots_of_two(l, self.strip.v, a, b)
+        dots_of_two(l, self.tile.v, a, b)
     }
 
     /// Decides the rows that are computed, and computes more.
     #[inline(always)]
-    fn turn<L: Lanes>(&mut self, l: L, sample: usize, turn: &mut Turn) {
-        if turn.computed > 0 {
-            self.decide(l, sample, turn);
+    fn advance<L: Lanes>(&mut self, l: L, sample: usize, cursor: &mut Cursor) {
+        if cursor.computed > 0 {
+            self.decide(l, sample, cursor);
         }
-        if self.first + turn.row < self.end {
-            self.compute(l, sample, turn);
+        if self.first + cursor.row < self.end {
+            self.compute(l, sample, cursor);
         }
     }
 
+    /// Decides the computed rows up to the first active one.
     #[inline(always)]
-    fn decide<L: Lanes>(&mut self, l: L, sample: usize, turn: &mut Turn) {
-        let Turn { row, computed, .. } = *turn;
-        turn.computed = 0;
-        turn.row += computed;
+    fn decide<L: Lanes>(&mut self, l: L, sample: usize, cursor: &mut Cursor) {
+        let Cursor { row, computed, .. } = *cursor;
+        cursor.computed = 0;
+        cursor.row += computed;
         if self.block.decoded() {
-            turn.row = row + self.block.decode_to_one(sample, self.first + row, &turn.logits[row..][..computed]);
+            let decided = self.block.decode_to_one(sample, self.first + row, &cursor.logits[row..][..computed]);
+            cursor.row = row + decided;
             return;
         }
         let window = (1 << computed) - 1;
-        let (logits, thresholds) = (l.read(sixteen(&turn.logits, row)), l.read(sixteen(&turn.thresholds, row)));
+        let (logits, thresholds) = (l.read(sixteen(&cursor.logits, row)), l.read(sixteen(&cursor.thresholds, row)));
         let above = u32::from(l.gt(logits, thresholds)) & window;
         if above != 0 {
-            turn.row = row + above.trailing_zeros() as usize + 1;
-            turn.ones = turn.ones & !(window << row) | above << row;
-            let step = self.first + turn.row - 1;
+            cursor.row = row + above.trailing_zeros() as usize + 1;
+            cursor.active = cursor.active & !(window << row) | above << row;
+            let step = self.first + cursor.row - 1;
             self.x(sample)[step] = 1;
         }
     }
 
+    /// Updates the hidden units if the last value is an active bit, and computes the logits of rows up to the next
+    /// guessed one.
     #[inline(always)]
-    fn compute<L: Lanes>(&mut self, l: L, sample: usize, turn: &mut Turn) {
-        let Self { model, strip, block, hidden, samples, first, end } = self;
+    fn compute<L: Lanes>(&mut self, l: L, sample: usize, cursor: &mut Cursor) {
+        let Self { model, tile, block, hidden, samples, first, end } = self;
         let (packs, n_dims) = (model.hidden.packs(), model.space.n_dims());
-        let step = *first + turn.row;
+        let step = *first + cursor.row;
         let x = &block.x[sample * n_dims..][..step];
         let mut units = Units::of(sample, hidden, packs, &mut samples[sample].bound);
         let factors = if x[step - 1] == 1 {
-            model.hidden.advance(block.isa, strip.one_before(turn.row), x, &mut units)
+            model.hidden.update(block.isa, tile.update_before(cursor.row), x, &mut units)
         } else {
             None
         };
-        turn.computed = turn.rows_ahead(*end - *first).min(L::DOTS);
-        let dots = dots(l, strip.v, (turn.row, turn.computed), &mut units, factors);
-        l.write(sixteen_mut(&mut turn.logits, turn.row), model.logits(l, step, dots));
+        cursor.computed = cursor.rows_ahead(*end - *first).min(L::DOTS);
+        let dots = dots(l, tile.v, (cursor.row, cursor.computed), &mut units, factors);
+        l.write(sixteen_mut(&mut cursor.logits, cursor.row), model.logits(l, step, dots));
     }
 }
 
 impl Nade<'_> {
-    /// b + V h for sixteen steps from this one on.
+    /// b + V h for 16 steps from this one on.
     #[inline(always)]
     pub fn logits<L: Lanes>(&self, l: L, step: usize, dots: L::F) -> L::F {
         l.add(l.read(sixteen(&self.b, step)), dots)
     }
 }
 
-/// The sixteen floats from `at` on.
+/// The 16 floats from `at` on.
 fn sixteen(floats: &[f32], at: usize) -> &[f32; LANES] {
     floats[at..][..LANES].try_into().expect("as long")
 }
 
-/// The sixteen floats from `at` on, to write to.
+/// The 16 floats from `at` on, to write to.
 fn sixteen_mut(floats: &mut [f32], at: usize) -> &mut [f32; LANES] {
     (&mut floats[at..][..LANES]).try_into().expect("as long")
 }

@@ -1,9 +1,10 @@
-//! The steps up to the first one: every sample has the same hidden units there, so their logits are the model's own.
+//! The *prefix* of a sample: its steps up to its first active bit. The hidden units are those of no input there, so the
+//! logits are the same for all samples.
 
 use super::{
     Nade, Weights,
     hidden::{Hidden, Units},
-    strips::{TILE, read},
+    tiles::{TILE, read},
     walk::Sample,
 };
 use crate::{
@@ -11,14 +12,14 @@ use crate::{
     kernels::{Kernel, LANES, Lanes, Pack, flat, flat_mut},
 };
 
-/// Computes b_i + V_i · h for the first `n_steps` i with the units before the first step; −∞ in the lanes that fill up the last pack.
-pub struct FirstLogits<'a> {
+/// Computes b_i + V_i · σ(c) for the first `n_steps` steps i; −∞ in the lanes that fill up the last pack.
+pub struct PrefixLogits<'a> {
     pub hidden: &'a Hidden<'a>,
     pub weights: Weights<'a>,
     pub n_steps: usize,
 }
 
-impl Kernel for FirstLogits<'_> {
+impl Kernel for PrefixLogits<'_> {
     type Output = Vec<Pack>;
 
     #[inline(always)]
@@ -27,11 +28,11 @@ impl Kernel for FirstLogits<'_> {
         let n_dims = weights.b.len();
         let mut logits = vec![Pack([f32::NEG_INFINITY; LANES]); n_steps.div_ceil(LANES)];
         let b = &weights.b[..n_steps];
-        for (at, (logits, b)) in flat_mut(&mut logits).chunks_mut(TILE).zip(b.chunks(TILE)).enumerate() {
-            // The last rows are multiplied again and again, where there are no others.
-            let rows: [_; TILE] = std::array::from_fn(|r| weights.v((at * TILE + r).min(n_dims - 1)));
+        for (tile, (logits, b)) in flat_mut(&mut logits).chunks_mut(TILE).zip(b.chunks(TILE)).enumerate() {
+            // The last row stands in for those beyond it.
+            let rows: [_; TILE] = std::array::from_fn(|r| weights.v((tile * TILE + r).min(n_dims - 1)));
             let mut sums = [l.splat(0.0); TILE];
-            for (pack, h) in hidden.first().iter().enumerate() {
+            for (pack, h) in hidden.initial_h().iter().enumerate() {
                 for r in 0..TILE {
                     sums[r] = l.fma(read(l, rows[r], pack), l.load(h), sums[r]);
                 }
@@ -44,8 +45,8 @@ impl Kernel for FirstLogits<'_> {
     }
 }
 
-/// Begins all samples, and walks them up to their first one; where values are decoded, only the first step.
-pub struct Start<'a, 'b> {
+/// Walks the prefix of all samples; where values are decoded, only the first step.
+pub struct Prefix<'a, 'b> {
     pub model: &'a Nade<'a>,
     pub block: &'a mut Bits<'b>,
     /// [`super::walk::Walk::hidden`]
@@ -53,7 +54,7 @@ pub struct Start<'a, 'b> {
     pub samples: &'a mut [Sample],
 }
 
-impl Kernel for Start<'_, '_> {
+impl Kernel for Prefix<'_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -70,7 +71,7 @@ impl Kernel for Start<'_, '_> {
             }
             n_steps = samples.iter().map(|sample| sample.start).max().unwrap_or(0).min(n_dims);
         }
-        let logits = &*model.first_logits(l, n_steps);
+        let logits = &*model.prefix_logits(l, n_steps);
         let rows = block.field.chunks_exact_mut(n_dims.div_ceil(LANES));
         if decoded {
             for (field, sample) in rows.zip(samples) {
@@ -82,9 +83,9 @@ impl Kernel for Start<'_, '_> {
         }
         for ((sample, x), field) in samples.iter_mut().zip(block.x.chunks_exact_mut(n_dims)).zip(rows) {
             if !given {
-                let first_one = first_above(l, logits, field).unwrap_or(n_dims);
-                sample.start = first_one + 1;
-                if let Some(x) = x.get_mut(first_one) {
+                let first_active = first_above(l, logits, field).unwrap_or(n_dims);
+                sample.start = first_active + 1;
+                if let Some(x) = x.get_mut(first_active) {
                     *x = 1;
                 }
             }
