@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +26,9 @@ def run(
     quick: Annotated[
         bool, typer.Option(help="Fewer models, sizes and rounds, no torch.compile, no scaling: two minutes.")
     ] = False,
-    only: Annotated[str, typer.Option(help="Only models whose name contains this, such as NADE.")] = "",
+    only: Annotated[
+        str, typer.Option(help="Only models whose name this is found in, a regular expression such as 'NADE|MADE'.")
+    ] = "",
     scaling: Annotated[
         bool | None, typer.Option(help="Measure how the time grows, too.", show_default="not with --quick")
     ] = None,
@@ -58,10 +61,11 @@ def measure(*, quick: bool, only: str, scaling: bool) -> dict[str, Any]:
     from ancestral.demo.report import n_cores
     from benches import contestants, machine, models, training
     from benches.check import check
-    from benches.race import FULL, OPERATIONS, QUICK, race, runners
+    from benches.race import FULL, OPERATIONS, QUICK, race, runners, sizes
 
     threads, pace = n_cores(), QUICK if quick else FULL
-    specs = [spec for spec in models.SPECS[: 3 if quick else None] if only.lower() in spec.name.lower()]
+    named = [spec for spec in models.SPECS if re.search(only, spec.name, re.IGNORECASE)]
+    specs = named[: 3 if quick else None]
     files = [file for file in contestants.CONTESTANTS if not (quick and file == "torch_compiled")]
     results: dict[str, Any] = {
         "about": {
@@ -75,7 +79,7 @@ def measure(*, quick: bool, only: str, scaling: bool) -> dict[str, Any]:
         "models": [],
         "races": [],
     }
-    cases = len(specs) * len(OPERATIONS) * len(pace.sizes)
+    cases = len(OPERATIONS) * sum(len(sizes(spec, pace)) for spec in specs)
     entrants = [models.prepare(spec) for spec in tqdm(specs, desc="training", unit="model")]
     # Before the race: threads that its contestants leave behind would take part in what follows.
     results["training"] = training.measure(threads)
@@ -87,7 +91,7 @@ def measure(*, quick: bool, only: str, scaling: bool) -> dict[str, Any]:
             sides = [side for kind in known if (side := _enter(kind, entrant)) is not None]
             about = {
                 "name": spec.name,
-                "ones drawn": round(float(entrant.drawn.mean()), 4),
+                "ones drawn": round(float((entrant.drawn == 1).mean()), 4),
                 "additions": {
                     "sample": machine.additions(entrant.module, entrant.drawn),
                     "log_prob": machine.additions(entrant.module, entrant.digits),
@@ -100,7 +104,7 @@ def measure(*, quick: bool, only: str, scaling: bool) -> dict[str, Any]:
             results["models"].append(about)
             for operation in OPERATIONS:
                 field = runners(sides, threads)
-                for n in pace.sizes:
+                for n in sizes(spec, pace):
                     progress.set_description(f"{spec.name}: {operation}, n = {n:,}")
                     found = race(field, operation, entrant, n, pace)
                     results["races"].append({"model": spec.name, "operation": operation, "n": n, "results": found})
@@ -123,7 +127,7 @@ def grow(entrants: list[Any], threads: int) -> dict[str, Any]:
     """How the time grows with everything."""
     from benches import scaling
 
-    n_by_kind = {"FVSBN": 10_000, "NADE": 2_000, "PixelCNN": 200}
+    n_by_kind = {"FVSBN": 10_000, "NADE": 2_000, "PixelCNN": 200, "MADE": 5_000, "GatedPixelCNN": 64}
     chosen = {entrant.model.kind: entrant for entrant in reversed(entrants)}
     steps = {
         "threads": lambda: [scaling.by_threads(e, n_by_kind[kind], threads) for kind, e in chosen.items()],

@@ -26,7 +26,7 @@ def check(entrant: Entrant, contestant: Contestant) -> str:
         pass
     try:
         task = contestant.sampler(len(x))
-        if task.part == 1:
+        if task.part == 1 and contestant.draws:
             theirs = entrant.model.log_prob(np.asarray(task.call()).astype(np.uint8))
             errors = abs(theirs.mean() - ours.mean()) / np.sqrt((theirs.var() + ours.var()) / len(x))
             if not errors < 5:

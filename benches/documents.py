@@ -11,7 +11,7 @@ from benches import tables
 
 ROOT = Path(__file__).parent.parent
 LATEST = ROOT / "benches" / "results" / "latest.json"
-README_SIZES = (1, 1000)
+README_SIZES = (1, 64, 1000)  # 64: Gated PixelCNN
 RESULTS = dict[str, Any]
 
 

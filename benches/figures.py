@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from benches import tables
 INK, GRID = "#1c2733", "#dfe4ea"
 COLOURS = ("#9aa5b1", "#e0a030", "#c8553d", "#4f9d69", "#8a63b8")
 OURS = "#1f5fa8"
+MOST_COLUMNS = 5
 
 
 def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Any]:
@@ -45,37 +47,53 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def races(results: dict[str, Any], path: Path) -> None:
-    """Time a sample against the batch size: a column a model, a row an operation, a line a contestant."""
+    """Time a sample against the batch size: a panel a model and operation, a line a contestant.
+
+    A column is a model, and a row an operation; many models take two such pairs of rows.
+    """
     names = [model["name"] for model in results["models"]]
-    figure, axes = _figure(len(tables.OPERATIONS), len(names), 2.6 * len(names) + 0.6, 5.6)
-    contestants = [name for name in tables.contestants(results, "sample") if name != tables.OURS]
-    colours = {**dict(zip(contestants, COLOURS, strict=False)), tables.OURS: OURS}
+    n_bands = 1 + (len(names) > MOST_COLUMNS)
+    n_columns = math.ceil(len(names) / n_bands)
+    n_rows = n_bands * len(tables.OPERATIONS)
+    figure, axes = _figure(n_rows, n_columns, 2.6 * n_columns + 0.6, 2.8 * n_rows)
+    others = [name for name in tables.contestants(results, "sample") if name not in (tables.OURS, tables.FORWARD)]
+    colours = {**dict(zip(others, COLOURS, strict=False)), tables.FORWARD: INK, tables.OURS: OURS}
     lines: dict[str, Any] = {}
-    for row, (operation, title) in zip(axes, tables.OPERATIONS.items(), strict=True):
-        for ax, name in zip(row, names, strict=True):
+    for row, operation in enumerate(list(tables.OPERATIONS) * n_bands):
+        band = row // len(tables.OPERATIONS)
+        shown = names[band * n_columns : (band + 1) * n_columns]
+        for ax, name in zip(axes[row], shown, strict=False):
             cases = [race for race in results["races"] if (race["model"], race["operation"]) == (name, operation)]
             for who, colour in colours.items():
                 best = [(race["n"], tables.fastest(race).get(who)) for race in cases]
                 points = [(n, result["median"] / n * 1e6) for n, result in best if result]
                 if points:
-                    ours = who == tables.OURS
-                    style = {
-                        "linewidth": 2.4 if ours else 1.4,
-                        "markersize": 4.5 if ours else 3,
-                        "zorder": 3 if ours else 2,
-                    }
-                    (lines[who],) = ax.plot(*zip(*points, strict=True), "o-", color=colour, **style)
+                    (lines[who],) = ax.plot(*zip(*points, strict=True), color=colour, **_line(who))
             _log_log(ax)
             _style(ax)
             if operation == "sample":
                 ax.set_title(name.replace(", ", ",\n"), fontsize=9, color=INK)
             else:
                 ax.set_xlabel("samples at once", fontsize=8, color=INK)
-        row[0].set_ylabel(f"{title.lower()}, µs a sample", fontsize=9, color=INK)
+        for ax in axes[row][len(shown) :]:
+            ax.set_axis_off()
+        axes[row][0].set_ylabel(f"{tables.OPERATIONS[operation].lower()}, µs a sample", fontsize=9, color=INK)
     figure.legend(
         list(lines.values()), list(lines), loc="outside upper center", ncols=len(lines), frameon=False, fontsize=9
     )
     _save(figure, path)
+
+
+def _line(who: str) -> dict[str, Any]:
+    if who == tables.FORWARD:
+        return {"linestyle": "--", "linewidth": 1, "zorder": 2}
+    ours = who == tables.OURS
+    return {
+        "marker": "o",
+        "linewidth": 2.4 if ours else 1.4,
+        "markersize": 4.5 if ours else 3,
+        "zorder": 3 if ours else 2,
+    }
 
 
 def scaling(results: dict[str, Any], path: Path) -> None:

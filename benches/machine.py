@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from ancestral.demo import report
-from ancestral.nn import NADE, Autoregressive
+from ancestral.nn import MADE, NADE, Autoregressive
+from ancestral.nn._taps import Taps
 from ancestral.nn.masked_conv import MaskedConv2d
 from benches.contestants import PACKAGES
 
@@ -66,23 +67,34 @@ def additions(module: Autoregressive, x: np.ndarray[Any, np.dtype[np.uint8]]) ->
 
     FVSBN: each one x_j adds a column of weights to the logits after it: Σ_j x_j (D − 1 − j).
     NADE: a dot product a dimension, and an addition to each hidden unit for each one: H (D + Σ_j x_j).
-    PixelCNN: a multiply-add for each weight that is not masked, at each pixel where its tap lies within the image.
+    MADE: each one adds to the hidden units that see it, and each unit to its logits: Σ_k (Σ_{j ≤ m_k} x_j + r_k),
+    where m_k is the degree of unit k and r_k the number of logits that read it.
+    PixelCNN, Gated PixelCNN: a multiply-add for each weight that is not masked, at each pixel where its tap lies within
+    the image.
 
     Random numbers, elementary functions and comparisons are not counted: the share of the limit is a lower bound.
     """
-    if module.kind == "PixelCNN":
-        return float(
-            sum(_taps(layer, module.event_shape) for layer in module.modules() if isinstance(layer, MaskedConv2d))
-        )
+    if module.kind in ("PixelCNN", "GatedPixelCNN"):
+        layers = [layer for layer in module.modules() if isinstance(layer, MaskedConv2d | Taps)]
+        return float(sum(_additions_of(layer, module.event_shape) for layer in layers))
     ones = x.mean(0)  # in the natural order: the modules of the benchmark have no other
     n_dims = module.n_dims
     if isinstance(module, NADE):
         return float(module.n_hidden * (n_dims + ones.sum()))
+    if isinstance(module, MADE):
+        (hidden,) = module.hidden
+        return float((hidden.mask().numpy() @ ones).sum() + module.out.mask().sum())  # type: ignore[operator]
     return float(ones @ (n_dims - 1 - np.arange(n_dims)))
 
 
-def _taps(layer: MaskedConv2d, event_shape: tuple[int, ...]) -> int:
+def _additions_of(layer: MaskedConv2d | Taps, event_shape: tuple[int, ...]) -> int:
     _, height, width = event_shape
-    weights = layer.mask.sum((0, 1)).numpy()  # free weights at each tap
-    away = np.abs(np.arange(weights.shape[0]) - weights.shape[0] // 2)
-    return int((weights * np.maximum(height - away, 0)[:, None] * np.maximum(width - away, 0)).sum())
+    kernel = layer.mask if layer.mask is not None else torch.ones_like(layer.weight)
+    free = kernel.sum((0, 1)).flatten().long()  # weights of each tap
+    if isinstance(layer, Taps):
+        offsets = layer.offsets
+    else:
+        half = layer.kernel_size[0] // 2
+        offsets = [(row, column) for row in range(-half, half + 1) for column in range(-half, half + 1)]
+    pixels = [max(height - abs(row), 0) * max(width - abs(column), 0) for row, column in offsets]
+    return int(free @ free.new_tensor(pixels))

@@ -11,25 +11,32 @@ import torch
 from numpy.typing import NDArray
 
 from ancestral import Model, datasets, fit, from_torch
-from ancestral.nn import FVSBN, NADE, Autoregressive, PixelCNN
+from ancestral.nn import FVSBN, MADE, NADE, Autoregressive, GatedPixelCNN, PixelCNN
 
 
 @dataclass(frozen=True)
 class Spec:
     """A model's name in tables, what it is made of, and how long it is trained.
 
-    The time of FVSBN and NADE depends on how many values are one: they are trained until they draw about as many as the
-    data hold. That of PixelCNN depends on no weight: it stays as it was initialized.
+    The time of FVSBN, NADE and MADE depends on how many values are one: they are trained until they draw about as many
+    as the data hold. That of PixelCNN and Gated PixelCNN depends on no weight: they stay as they were initialized.
     """
 
     name: str
     kind: type[Autoregressive]
     arguments: tuple[Any, ...]
     epochs: int
+    lr: float | None = None  # of that training; None: the module's default
+    sizes: tuple[int, ...] | None = None  # samples at once; None: those of the pace
 
     def make(self, backend: str = "torch") -> Autoregressive:
-        """Return the module; PixelCNN has no backend but torch."""
-        return self.kind(*self.arguments, **({} if self.kind is PixelCNN else {"backend": backend}))
+        """Return the module; networks have no backend but torch."""
+        return self.kind(*self.arguments, **({"backend": backend} if self.in_core else {}))
+
+    @property
+    def in_core(self) -> bool:
+        """Whether the core has gradients of this kind."""
+        return self.kind in (FVSBN, NADE)
 
 
 N_TRAIN = 2000
@@ -40,12 +47,17 @@ SPECS = (
     Spec("PixelCNN, 15 blocks of 16 channels", PixelCNN, ((1, 28, 28), 2, 16, 15, 32), epochs=0),
     Spec("PixelCNN, 8 blocks of 64 channels", PixelCNN, ((1, 28, 28), 2, 64, 8, 64), epochs=0),
     Spec("PixelCNN, 15 blocks of 128 channels", PixelCNN, ((1, 28, 28), 2, 128, 15, 32), epochs=0),
+    Spec("MADE, 500 hidden units", MADE, (784, (500,)), epochs=5, lr=1e-2, sizes=(1, 100, 1000)),
+    Spec("MADE, 8,000 hidden units", MADE, (784, (8000,)), epochs=2, lr=3e-3, sizes=(1, 100, 1000)),
+    Spec("Gated PixelCNN, 64 channels", GatedPixelCNN, ((1, 28, 28), 256, 64, 7), epochs=0, sizes=(1, 64)),
 )
 # So small that every case of `pytest benches --tiny` takes moments.
 TINY = (
     Spec("FVSBN, one epoch", FVSBN, (784,), epochs=1),
     Spec("NADE, 4 hidden units", NADE, (784, 4), epochs=1),
     Spec("PixelCNN, 1 block of 2 channels", PixelCNN, ((1, 28, 28), 2, 2, 1, 2), epochs=0),
+    Spec("MADE, 4 hidden units", MADE, (784, (4,)), epochs=1),
+    Spec("Gated PixelCNN, 2 channels", GatedPixelCNN, ((1, 28, 28), 4, 2, 1, 2), epochs=0),
 )
 
 
@@ -64,8 +76,8 @@ class Entrant:
 
     @cached_property
     def drawn(self) -> NDArray[np.uint8]:
-        """Some samples of the model: fewer of a PixelCNN, whose time does not depend on them."""
-        n = 100 if self.model.kind == "PixelCNN" else 1000
+        """Some samples of the model: fewer of images, since no time depends on them."""
+        n = 100 if len(self.model.event_shape) == 3 else 1000
         return self.model.sample(n, rng=0, progress=False)
 
 
@@ -75,9 +87,10 @@ digits = cache(datasets.mnist_5k)
 def prepare(spec: Spec) -> Entrant:
     torch.manual_seed(0)
     module = spec.make()
-    train, valid, test = (part.reshape(-1, *module.event_shape) for part in digits())
+    # Black is the highest class; which ones digits have changes no time.
+    train, valid, test = ((module.n_classes - 1) * part.reshape(-1, *module.event_shape) for part in digits())
     if spec.epochs:
-        fit(module, train[:N_TRAIN], valid, epochs=spec.epochs, rng=0, progress=False)
+        fit(module, train[:N_TRAIN], valid, epochs=spec.epochs, lr=spec.lr, rng=0, progress=False)
     return Entrant(spec.name, module.requires_grad_(False), from_torch(module), np.concatenate([test, valid, train]))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benches.contestants import Contestant, Task, Unsupported
-from benches.models import Entrant
+from benches.models import Entrant, Spec
 
 OPERATIONS = ("sample", "log_prob")
 # Threads of the contestant before may go on spinning for a moment.
@@ -113,6 +113,13 @@ class Runner:
         if self.task.part == 1:
             self.last = (n, float(np.median(self.seconds)))
         return {**about, **figures, "rounds": len(self.seconds), "part": self.task.part}
+
+
+def sizes(spec: Spec, pace: Pace) -> tuple[int, ...]:
+    """How many samples at once: those of the pace, or the model's own, of which a quick run takes the ends."""
+    if spec.sizes is None:
+        return pace.sizes
+    return spec.sizes if len(spec.sizes) <= len(pace.sizes) else (spec.sizes[0], spec.sizes[-1])
 
 
 def race(runners: Sequence[Runner], operation: str, entrant: Entrant, n: int, pace: Pace) -> list[dict[str, Any]]:

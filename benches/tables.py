@@ -9,6 +9,7 @@ from typing import Any
 OPERATIONS = {"sample": "Sampling", "log_prob": "Likelihood"}
 NONE = "–"
 OURS = "Rust"
+FORWARD = "torch, one pass"  # what draws are measured against; it draws none
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
@@ -50,22 +51,31 @@ def microseconds(result: dict[str, Any] | None, n: int) -> str:
 def against(race: dict[str, Any]) -> str:
     """How many times longer the best of the others takes."""
     best = fastest(race)
-    others = [result["median"] for name, result in best.items() if name != OURS]
+    others = [result["median"] for name, result in best.items() if name not in (OURS, FORWARD)]
     return number(min(others) / best[OURS]["median"]) if others and OURS in best else NONE
+
+
+def in_passes(race: dict[str, Any]) -> str:
+    """How many of torch's forward passes take as long."""
+    best = fastest(race)
+    return number(best[OURS]["median"] / best[FORWARD]["median"]) if {OURS, FORWARD} <= best.keys() else NONE
 
 
 def races(results: dict[str, Any], operation: str, sizes: Sequence[int]) -> str:
     """µs a sample of all contestants, each on one thread or all, whichever was faster."""
     names = contestants(results, operation)
+    passes = FORWARD in names
     rows, above = [], None
     for race in results["races"]:
         if race["operation"] != operation or race["n"] not in sizes:
             continue
         best, n = fastest(race), race["n"]
         times = [_bold(name, microseconds(best.get(name), n)) for name in names]
-        rows.append(["" if race["model"] == above else race["model"], f"{n:,}", *times, against(race)])
+        ratios = [against(race), in_passes(race)] if passes else [against(race)]
+        rows.append(["" if race["model"] == above else race["model"], f"{n:,}", *times, *ratios])
         above = race["model"]
-    return table(["model", "n", *(_bold(name, name) for name in names), "best other / Rust"], rows)
+    ratio_names = ["best other / Rust", f"Rust / {FORWARD}"] if passes else ["best other / Rust"]
+    return table(["model", "n", *(_bold(name, name) for name in names), *ratio_names], rows)
 
 
 def _bold(contestant: str, text: str) -> str:

@@ -21,16 +21,16 @@ from benches.check import check
 from benches.contestants import CONTESTANTS, PACKAGES, Contestant, Unsupported, load
 from benches.machine import versions
 from benches.models import SPECS, TINY, Entrant, Spec, digits, prepare
-from benches.race import FULL, LONG_SECONDS, OPERATIONS, Runner
+from benches.race import FULL, LONG_SECONDS, OPERATIONS, Runner, sizes
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """All contestants of a model and size follow one another, smaller sizes first."""
     tiny = _tiny(metafunc.config)
     trains = _operation(metafunc.function) not in OPERATIONS
-    sizes = training.SIZES if trains else FULL.sizes
+    every = sorted({n for spec in SPECS for n in sizes(spec, FULL)})
     metafunc.parametrize("model", [spec.name for spec in (TINY if tiny else SPECS)], ids=_slug)
-    metafunc.parametrize("n", [2] if tiny else sizes)
+    metafunc.parametrize("n", [2] if tiny else training.SIZES if trains else every)
     metafunc.parametrize("contestant", training.BACKENDS if trains else CONTESTANTS, ids=str.lower)
     metafunc.parametrize("threads", _threads(metafunc.config), ids="{}-threads".format)
 
@@ -98,6 +98,8 @@ def runner(
     runner_of: Callable[[str, Contestant, int | None], Runner],
 ) -> Runner:
     """Return the contestant, compiled and warm, or skip the case and say why."""
+    if not _tiny(request.config) and n not in sizes(spec, FULL):
+        pytest.skip(f"{spec.name} is not raced with so many samples at once")
     if package := PACKAGES.get(contestant):
         pytest.importorskip(package, reason=f"{package} is not installed")
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ancestral.nn import PixelCNN
+from ancestral.nn import GatedPixelCNN, PixelCNN
 from ancestral.nn._core_step import own_threads
 from benches.contestants import Unsupported
 from benches.models import SPECS, Spec, digits
@@ -53,9 +53,10 @@ def measure(all_threads: int) -> dict[str, Any]:
 
 def stepper(spec: Spec, name: str, x: Any) -> Callable[[], None]:
     """Return a call that takes a step on the digits x (n, 784), from where the one before it came to."""
-    if spec.kind is PixelCNN and name == OURS:
-        raise Unsupported("PixelCNN is trained in torch: the core has no gradient of it")
-    if spec.kind is PixelCNN and len(x) > BATCH:
+    if not spec.in_core and name == OURS:
+        raise Unsupported(f"{spec.kind.kind} is trained in torch: the core has no gradient of it")
+    images = spec.kind in (PixelCNN, GatedPixelCNN)
+    if images and len(x) > BATCH:
         raise Unsupported("the activations of so many images take gigabytes")
     torch.manual_seed(0)
     module = spec.make(BACKENDS[name])

@@ -54,7 +54,7 @@ def main() -> None:
         module.out.bias.copy_(ink.logit())
     hooks = [layer.register_forward_hook(dropout(args.dropout)) for layer in module.hidden]
     began = time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False) if args.bfloat16 else nullcontext():
+    with torch.autocast("cpu", torch.bfloat16) if args.bfloat16 else nullcontext():
         history = ancestral.fit(
             module,
             train,

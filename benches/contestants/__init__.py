@@ -38,6 +38,7 @@ class Contestant(ABC):
 
     name: ClassVar[str]
     one_thread: ClassVar[bool] = True  # whether the number of threads can be chosen within a process
+    draws: ClassVar[bool] = True  # whether `sampler` draws: one forward pass does not
 
     @abstractmethod
     def __init__(self, module: Autoregressive) -> None: ...
@@ -56,6 +57,7 @@ class Contestant(ABC):
 
 CONTESTANTS = {
     "torch_usual": "TorchUsual",
+    "torch_forward": "TorchForward",
     "torch_cached": "TorchCached",
     "torch_compiled": "TorchCompiled",
     "jax_scan": "JaxScan",

@@ -14,6 +14,8 @@ from jax import lax, nn
 
 from ancestral.nn import Autoregressive
 from benches.contestants import Contestant, Task
+from benches.contestants._jax_gated import prepare_gated, sample_gated, score_gated, tensors_gated
+from benches.contestants._jax_made import prepare_made, sample_made, score_made, tensors_made
 
 FVSBN_BLOCK = 14
 
@@ -29,16 +31,19 @@ class JaxScan(Contestant):
             "FVSBN": (prepare_fvsbn, sample_fvsbn, score_fvsbn),
             "NADE": (prepare_nade, sample_nade, score_nade),
             "PixelCNN": (prepare_pixelcnn, sample_pixelcnn, score_pixelcnn),
+            "MADE": (prepare_made, sample_made, score_made),
+            "GatedPixelCNN": (prepare_gated, sample_gated, score_gated),
         }[module.kind]
-        tensors = {name: jnp.asarray(tensor.numpy()) for name, tensor in module.tensors().items()}
-        self._weights = jax.jit(prepare)(tensors)
-        self._shape = module.event_shape
+        tensors_of = {"MADE": tensors_made, "GatedPixelCNN": tensors_gated}.get(module.kind, tensors)
+        self._weights = jax.jit(prepare)(tensors_of(module))
+        self._shape, self._bits = module.event_shape, module.n_classes == 2
         self._draws = 0
 
     def sampler(self, n: int) -> Task:
         def draw(weights: Any, key: Any) -> Any:
             uniforms = jax.random.uniform(key, (*self._shape, n), minval=jnp.finfo(jnp.float32).tiny)
-            return self._sample(weights, jnp.log(uniforms) - jnp.log1p(-uniforms)).astype(jnp.uint8)
+            thresholds = jnp.log(uniforms) - jnp.log1p(-uniforms) if self._bits else uniforms
+            return self._sample(weights, thresholds).astype(jnp.uint8)
 
         compiled = jax.jit(draw).lower(self._weights, jax.random.key(0)).compile()
 
@@ -51,10 +56,18 @@ class JaxScan(Contestant):
     def scorer(self, x: Any) -> Task:
         def log_prob(weights: Any, x: Any) -> Any:
             logits = self._score(weights, x.astype(jnp.float32))
-            return nn.log_sigmoid(jnp.where(x == 1, logits, -logits)).reshape(len(x), -1).sum(1)
+            if self._bits:
+                terms = nn.log_sigmoid(jnp.where(x == 1, logits, -logits))
+            else:
+                terms = jnp.take_along_axis(nn.log_softmax(logits), x.astype(jnp.int32)[..., None], -1)
+            return terms.reshape(len(x), -1).sum(1)
 
         compiled = jax.jit(log_prob).lower(self._weights, x).compile()
         return Task(lambda: compiled(self._weights, x).block_until_ready())
+
+
+def tensors(module: Autoregressive) -> dict[str, Any]:
+    return {name: tensor.numpy() for name, tensor in module.tensors().items()}
 
 
 def prepare_fvsbn(tensors: dict[str, Any]) -> Any:

@@ -1,7 +1,8 @@
 """Numba: loops over the ones only, samples in parallel.
 
-A zero changes nothing in FVSBN and NADE, so a sample is a loop over its ones, each of which adds a contiguous row of
-weights. That is a natural thing to write in Numba, and nothing that the array libraries can express.
+A zero changes nothing in FVSBN, NADE and MADE, so a sample is a loop over its ones, each of which adds a contiguous row
+of weights; in MADE, so do hidden units, of which a ReLU leaves many zero. That is a natural thing to write in Numba,
+and nothing that the array libraries can express.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from numba import njit, prange
 
 from ancestral.nn import Autoregressive
 from benches.contestants import Contestant, Task, Unsupported
+from benches.contestants._made import Made
 
 
 class NumbaEvents(Contestant):
@@ -22,13 +24,21 @@ class NumbaEvents(Contestant):
     name = "Numba"
 
     def __init__(self, module: Autoregressive) -> None:
-        kernels = {"FVSBN": (sample_fvsbn, score_fvsbn), "NADE": (sample_nade, score_nade)}
+        kernels = {
+            "FVSBN": (sample_fvsbn, score_fvsbn),
+            "NADE": (sample_nade, score_nade),
+            "MADE": (sample_made, score_made),
+        }
         if module.kind not in kernels:
             raise Unsupported("a convolution has no events to be driven by")
         self._sample, self._score = kernels[module.kind]
         tensors = {name: tensor.numpy() for name, tensor in module.tensors().items()}
         if module.kind == "FVSBN":
-            self._weights = (np.ascontiguousarray(tensors["weight"].T), tensors["bias"])
+            self._weights: Any = (np.ascontiguousarray(tensors["weight"].T), tensors["bias"])
+        elif module.kind == "MADE":
+            made = Made(module)
+            columns = np.ascontiguousarray(made.w.numpy().T), np.ascontiguousarray(made.v.numpy().T)
+            self._weights = (*columns, made.b.numpy(), made.c.numpy(), np.array(made.ends))
         else:
             self._weights = (tensors["W"], tensors["c"], tensors["V"], tensors["b"])
         self._n_dims = module.n_dims
@@ -53,6 +63,7 @@ class NumbaEvents(Contestant):
         return Task(lambda: self._score(*self._weights, x))
 
 
+GROUP = 16
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -160,6 +171,60 @@ def score_nade(columns: Any, c: Any, V: Any, b: Any, x: Any) -> Any:
             if x[s, i]:
                 _advance(activation, hidden, columns[i])
         out[s] = _log_prob(logits, x[s])
+    return out
+
+
+@njit(inline="always", fastmath=True)
+def _advance_made(i: Any, start: Any, end: Any, x: Any, activation: Any, logits: Any, w: Any, v: Any) -> None:
+    """Step i of some samples: a one adds to the hidden units from `start` on, and those before `end` are then final."""
+    for s in range(len(x)):
+        if x[s, i]:
+            _add(activation[s, start:], w[i, start:])
+    for k in range(start, end):
+        for s in range(len(x)):
+            if activation[s, k] > 0:
+                _add_multiple(logits[s, i + 1 :], activation[s, k], v[k, i + 1 :])
+
+
+@njit(inline="always", fastmath=True)
+def _add_multiple(to: Any, factor: Any, row: Any) -> None:
+    for k in range(len(to)):
+        to[k] += factor * row[k]
+
+
+@njit(inline="always")
+def _repeat(row: Any, n: Any) -> Any:
+    rows = np.empty((n, len(row)), row.dtype)
+    rows[:] = row
+    return rows
+
+
+@njit(parallel=True, fastmath=True)
+def sample_made(w: Any, v: Any, b: Any, c: Any, ends: Any, seed: Any, x: Any) -> None:
+    """Some samples share what is read of the weights: a large layer's do not fit the caches."""
+    for group in prange((len(x) + GROUP - 1) // GROUP):
+        own = x[group * GROUP : (group + 1) * GROUP]
+        activation, logits, start = _repeat(b, len(own)), _repeat(c, len(own)), 0
+        for i in range(len(c)):
+            for s in range(len(own)):
+                state = _mix(seed + np.uint64(group * GROUP + s)) + np.uint64(i + 1) * GOLDEN
+                if _uniform(state) < _sigmoid(logits[s, i]):
+                    own[s, i] = 1
+            _advance_made(i, start, ends[i], own, activation, logits, w, v)
+            start = ends[i]
+
+
+@njit(parallel=True, fastmath=True)
+def score_made(w: Any, v: Any, b: Any, c: Any, ends: Any, x: Any) -> Any:
+    out = np.empty(len(x))
+    for group in prange((len(x) + GROUP - 1) // GROUP):
+        own = x[group * GROUP : (group + 1) * GROUP]
+        activation, logits, start = _repeat(b, len(own)), _repeat(c, len(own)), 0
+        for i in range(len(c)):
+            _advance_made(i, start, ends[i], own, activation, logits, w, v)
+            start = ends[i]
+        for s in range(len(own)):
+            out[group * GROUP + s] = _log_prob(logits[s], own[s])
     return out
 
 

@@ -15,10 +15,12 @@ from torch._dynamo.exc import TorchDynamoException
 
 from ancestral.nn import Autoregressive
 from benches.contestants import Task, Unsupported
-from benches.contestants._torch import TorchContestant, log_prob, log_prob_of_logits
+from benches.contestants._made import Made, by_steps
+from benches.contestants._torch import TorchContestant, forward_of, log_prob, log_prob_of_logits
 
 FVSBN_BLOCK = 14
 NADE_BLOCK = 14
+MADE_BLOCK = 14
 
 
 class TorchCompiled(TorchContestant):
@@ -29,15 +31,15 @@ class TorchCompiled(TorchContestant):
     def __init__(self, module: Autoregressive) -> None:
         super().__init__(module)
         torch._dynamo.config.recompile_limit = 64
-        walks = {"FVSBN": FvsbnWalk, "NADE": NadeWalk}
-        self._walk = walks[module.kind](module) if module.kind in walks else None
+        self._walk, self._no_walk = _walk_of(module)
         # A PixelCNN of 128 channels compiles for half a minute: once for all sizes.
-        self._forward = torch.compile(log_prob, dynamic=self._walk is None)
+        self._log_prob = torch.compile(log_prob, dynamic=self._walk is None)
+        self._forward = forward_of(module)
 
     def sampler(self, n: int) -> Task:
         walk = self._walk
         if walk is None:
-            raise Unsupported("a function of one pixel, compiled, is slower than the same uncompiled")
+            raise Unsupported(self._no_walk)
 
         @torch.inference_mode()
         def sample() -> Tensor:
@@ -53,9 +55,20 @@ class TorchCompiled(TorchContestant):
             if isinstance(self._walk, NadeWalk):
                 thresholds = torch.where(bits.T == 1, -torch.inf, torch.inf)  # force the data
                 return log_prob_of_logits(self._walk(thresholds)[1].T, bits)
-            return self._forward(self._module, bits)
+            return self._log_prob(self._forward, bits)
 
         return _compiled(score)
+
+
+def _walk_of(module: Autoregressive) -> tuple[FvsbnWalk | NadeWalk | MadeWalk | None, str]:
+    """The walk for a kind of model, or why there is none."""
+    walks = {"FVSBN": FvsbnWalk, "NADE": NadeWalk, "MADE": MadeWalk}
+    if module.kind not in walks:
+        return None, "a function of one pixel, compiled, is slower than the same uncompiled"
+    try:
+        return walks[module.kind](module), ""
+    except Unsupported as why:
+        return None, str(why)
 
 
 def _compiled(call: Callable[[], Tensor]) -> Task:
@@ -128,3 +141,33 @@ class NadeWalk:
             ones.append(block_ones)
             dots.append(block_dots)
         return torch.cat(ones).T.contiguous(), torch.cat(dots).add_(self._b)
+
+
+class MadeWalk:
+    """Blocks of steps: what earlier blocks add to one's hidden units and logits is two matrix products."""
+
+    def __init__(self, module: Autoregressive) -> None:
+        weights = by_steps(Made(module))
+        if weights.b.shape[1] > 1:
+            raise Unsupported(
+                "a block with several hidden units a step compiles for a minute, and is slower than eager"
+            )
+        self._w, self._b, self._v, self._c = weights.w[:, 0], weights.b, weights.v[:, :, 0], weights.c[:, None]
+        self._block = torch.compile(self._steps, dynamic=False)
+
+    @staticmethod
+    def _steps(margins: Tensor, a: Tensor, w: Tensor, v: Tensor, z: Tensor, h: Tensor) -> None:
+        """From margins and hidden units before the block's part, (steps, n), and its weights, the block's z and h."""
+        for i in range(len(margins)):
+            z[i] = (margins[i] + (v[i, :i, None] * h[:i]).sum(0) > 0).float()
+            h[i] = (a[i] + (w[i, : i + 1, None] * z[: i + 1]).sum(0)).relu()
+
+    def __call__(self, thresholds: Tensor) -> tuple[Tensor, None]:
+        margins = self._c - thresholds
+        z, h = torch.zeros_like(margins), torch.zeros_like(margins)
+        for start in range(0, len(z), MADE_BLOCK):
+            steps = slice(start, min(start + MADE_BLOCK, len(z)))
+            a = torch.addmm(self._b[steps], self._w[steps, :start], z[:start])
+            block = torch.addmm(margins[steps], self._v[steps, :start], h[:start])
+            self._block(block, a, self._w[steps, steps], self._v[steps, steps], z[steps], h[steps])
+        return z.T.contiguous(), None

@@ -82,7 +82,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad()
-        log_prob = self.module.log_prob(x)
+        log_prob = self._log_prob(x)
         loss = -(log_prob if weights is None else weights * log_prob).mean()
         torch.autograd.backward(loss / self.module.n_dims)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRAD_NORM)
@@ -96,11 +96,16 @@ class Run:
             self.average.update()
         return nll
 
+    def _log_prob(self, x: Tensor) -> Tensor:
+        # Within torch.autocast: it keeps what it has cast of the weights, which have changed since.
+        torch.clear_autocast_cache()
+        return self.module.log_prob(x)
+
     def _nll(self, data: Data) -> float:
         sums, n = [], 0
         for x, _ in data.batches(None):
             with torch.inference_mode():  # around this alone: what a Dataset makes may be trained on later
-                sums.append(float(self.module.log_prob(x).double().sum()))
+                sums.append(float(self._log_prob(x).double().sum()))
             n += len(x)
         return -math.fsum(sums) / n
 

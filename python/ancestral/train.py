@@ -48,6 +48,7 @@ def fit(
     cosine; gradients are clipped. After each epoch the NLL of `valid` is taken. **However fit ends, by
     return or by exception (Ctrl-C included), the module has the weights of `History.best_epoch` so far**,
     or those it came with if no epoch had ended. It trains under `torch.no_grad` and `torch.inference_mode` too.
+    Under `torch.autocast` every step casts the weights anew.
 
     Parameters
     ----------
@@ -177,6 +178,7 @@ def fit(
                     run.save(file, identity)
     finally:
         network.load_state_dict(run.best)
+        torch.clear_autocast_cache()  # of casts of other weights
         run.optimizer.zero_grad()
     return run.history
 
