@@ -158,9 +158,20 @@ class Model:
 
     @property
     def order(self) -> NDArray[np.int64]:
-        """The flat dimension of an event that is visited at each step, (n_dims,)."""
+        """The flat dimension of an event that is visited at each step, (n_dims,). Of a mixture of orders (see
+        `ancestral.nn.MADE`) those of its members, (n_members, n_dims)."""
+        natural = np.arange(self.n_dims)
+        orders = self._inner.orders
+        if orders is not None:
+            return np.array([natural if order is None else order for order in orders], np.int64)
         order = self._inner.order
-        return np.arange(self.n_dims) if order is None else np.array(order, np.int64)
+        return natural if order is None else np.array(order, np.int64)
+
+    def _need_order(self, what: str) -> None:
+        """Raises ValueError for a mixture of orders, which lacks what takes the conditionals of one."""
+        orders = self._inner.orders
+        if orders is not None:
+            raise ValueError(no_order(what, len(orders)))
 
     def _is_prefix(self, observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Whether the dimensions marked in each row (n, n_dims) are the first ones in the model's order."""
@@ -189,7 +200,17 @@ for _name, _value in vars(Model).items():
 
 
 def _brief(value: object) -> str:
-    return repr(value) if not isinstance(value, list) else repr(tuple(value)) if len(value) <= 3 else "(…)"
+    if not isinstance(value, list):
+        return repr(value)
+    return repr(tuple(value)) if len(value) <= 3 and not any(isinstance(item, list) for item in value) else "(…)"
+
+
+def no_order(what: str, n_orders: int) -> str:
+    """Why a mixture of orders lacks something."""
+    return (
+        f"{what} needs the conditionals p(x_i | x_<i) of one order, and this is a mixture of {n_orders} orders, the "
+        "mean of their joint probabilities; log_prob, sample and what rests on these alone need none"
+    )
 
 
 def as_model(name: str, value: object) -> Model:
