@@ -26,6 +26,7 @@ _LONGEST_HEADER = 100_000_000
 class Model:
     """A trained autoregressive model p(x) = ∏ p(x_i | x_<i).
 
+    A mixture of several orders is one too, but for what takes the conditionals of one order, which raises ValueError.
     Made by `ancestral.from_torch` and `ancestral.load`. A model never changes, and may be used from many threads at
     once; it pickles and copies.
 
@@ -92,8 +93,8 @@ class Model:
         """A model from its parts, as they stand in a file: what `from_torch` and other trainers' exports are made of.
 
         `kind` is "FVSBN" or "NADE", with the `config` and `tensors` that docs/architecture.md lists; or any name, with
-        the `graph` of a network, which says what the tensors mean. (A "PixelCNN" may come without one, as in files of
-        version 1.) The tensors are taken as float32.
+        the `graph` of a network or a mixture of several, which says what the tensors mean: docs/networks.md. (A
+        "PixelCNN" may come without one, as in files of version 1.) The tensors are taken as float32.
 
         Raises FormatError if the parts do not make a model, TypeError if a tensor does not hold floats, TypeError and
         ValueError for a config that JSON cannot hold.

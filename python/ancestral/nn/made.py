@@ -127,13 +127,13 @@ class MADE(Ordered):
         if isinstance(given, int):
             given = tuple(tuple(random.permutation(self.n_dims).tolist()) for _ in range(given))
         if given is not None:
-            one = as_order(given[0], self.n_dims) if n_orders == 1 else None
-            self._set_order(one, given if n_orders > 1 else None)
+            if n_orders == 1:
+                self._set_order(as_order(given[0], self.n_dims))
+            else:
+                self._set_order(None, given)
         per_input, per_output = (1, 1) if self.n_classes == 2 else (self.n_classes, self.n_classes)
         layers = []
-        for visited, mask in zip(
-            [self.order] * self.n_masks if self.orders is None else self.orders, masks, strict=True
-        ):
+        for visited, mask in zip(self.orders or [self.order] * self.n_masks, masks, strict=True):
             step = np.arange(self.n_dims) if visited is None else np.argsort(visited)
             layers.append([np.repeat(step, per_input), *mask, np.repeat(step - 1, per_output)])
         pairs = [[(layer[i], layer[i + 1]) for layer in layers] for i in range(len(self.hidden_sizes) + 1)]
