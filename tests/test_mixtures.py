@@ -304,6 +304,27 @@ def test_gradients(name: str) -> None:
     assert torch.autograd.gradcheck(total, [p.detach().clone().requires_grad_() for p in module.parameters()])
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_the_module_as_any_other(name: str) -> None:
+    """No rows, half precision, copies, vmap, and weights that are not finite."""
+    torch = pytest.importorskip("torch")
+    from support.torch_modules import events, randomized
+
+    module = randomized(MADEOfOrders.module(EVERY_SMALL[name][1]).double(), scale=0.5)
+    x = events(module, 6)
+    log_prob = module.log_prob(x).detach()
+    assert module.log_prob(x[:0]).shape == (0,)
+    assert torch.equal(copy.deepcopy(module).log_prob(x), log_prob)
+    assert torch.equal(module(x), log_prob)
+    torch.testing.assert_close(torch.vmap(lambda row: module.log_prob(row[None])[0])(x), log_prob)
+    half = copy.deepcopy(module).bfloat16().log_prob(x)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.double(), log_prob, rtol=0.1, atol=0.1)
+    with torch.no_grad():
+        module.out.bias[0] = float("inf")
+    assert module.log_prob(x).isnan().all()
+
+
 def test_orders_are_drawn_after_the_degrees() -> None:
     """Those of a seed are a promise: states of trained modules depend on them."""
     pytest.importorskip("torch")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from ancestral.nn import Autoregressive
-from support.families import EVERY_FEW, EVERY_SMALL, Models
+from support.families import FEW, SMALL, Models
 
 Modules = dict[str, Callable[[], Autoregressive]]
 
@@ -17,8 +17,8 @@ def modules_of(models: Models) -> Modules:
     return {name: functools.partial(family.module, config) for name, (family, config) in models.items()}
 
 
-SMALL_MODULES = modules_of(EVERY_SMALL)
-FEW_MODULES = modules_of(EVERY_FEW)
+SMALL_MODULES = modules_of(SMALL)
+FEW_MODULES = modules_of(FEW)
 
 
 def randomized(module: Autoregressive, seed: int = 0, scale: float = 1.0) -> Autoregressive:
