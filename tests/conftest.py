@@ -8,7 +8,7 @@ import pytest
 
 from support import scripts
 from support.cases import Case, build_case, endless_case
-from support.families import LARGE, NADE, SMALL, PixelCNN
+from support.families import EVERY_LARGE, EVERY_SMALL, LARGE, NADE, SMALL, PixelCNN
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,10 +26,22 @@ def small(request: pytest.FixtureRequest) -> Case:
     return build_case(*SMALL[request.param])
 
 
+@pytest.fixture(scope="session", params=EVERY_SMALL)
+def every_small(request: pytest.FixtureRequest) -> Case:
+    """The small models and mixtures."""
+    return build_case(*EVERY_SMALL[request.param])
+
+
 @pytest.fixture(scope="session", params=LARGE)
 def large(request: pytest.FixtureRequest) -> Case:
     """Models whose calls are spread over threads."""
     return build_case(*LARGE[request.param])
+
+
+@pytest.fixture(scope="session", params=EVERY_LARGE)
+def every_large(request: pytest.FixtureRequest) -> Case:
+    """The large models and mixtures."""
+    return build_case(*EVERY_LARGE[request.param])
 
 
 @pytest.fixture(scope="session")

@@ -11,13 +11,13 @@ import pytest
 
 import ancestral
 from support.cases import Case
-from support.families import SMALL
+from support.families import EVERY_SMALL
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if name != "fvsbn-1"])
+@pytest.mark.parametrize("name", [name for name in EVERY_SMALL if name != "fvsbn-1"])
 def test_against_enumeration(name: str, build: Callable[..., Case]) -> None:
     """With many samples, H and s are the entropy and the standard deviation of −log p, exactly summed."""
-    case = build(*SMALL[name])
+    case = build(*EVERY_SMALL[name])
     x = case.every_event()
     log_p = case.log_prob(x)
     p = np.exp(log_p)
@@ -30,14 +30,14 @@ def test_against_enumeration(name: str, build: Callable[..., Case]) -> None:
     np.testing.assert_allclose(got, expected, rtol=0.02, atol=0.01)
 
 
-def test_with_a_reference(small: Case) -> None:
-    x, reference = small.events(30), np.linspace(-9.0, -2.0, 101)
-    log_prob = small.model.log_prob(x)
+def test_with_a_reference(every_small: Case) -> None:
+    x, reference = every_small.events(30), np.linspace(-9.0, -2.0, 101)
+    log_prob = every_small.model.log_prob(x)
     expected = np.abs(log_prob - reference.mean()) / reference.std(ddof=1)
-    np.testing.assert_allclose(small.model.typicality(x, reference=reference), expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(every_small.model.typicality(x, reference=reference), expected, rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(
-        small.model.typicality(x, reference=reference, n_samples=5, rng=3),
-        small.model.typicality(x, reference=reference),
+        every_small.model.typicality(x, reference=reference, n_samples=5, rng=3),
+        every_small.model.typicality(x, reference=reference),
     )
 
 

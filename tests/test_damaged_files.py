@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import ancestral
 from support.cases import Case, build_case
-from support.families import NADE, SMALL, PixelCNN
+from support.families import EVERY_SMALL, NADE, PixelCNN
 from support.model_file import Header, file_of, join, split
 
 
@@ -253,10 +253,10 @@ def test_wrong_configs_of_a_pixelcnn(key: str, value: Any, tmp_path: Path) -> No
         ancestral.Model.from_tensors("PixelCNN", wrong, tensors)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", EVERY_SMALL)
 def test_parts_that_do_not_fit(name: str, build: Callable[..., Case], tmp_path: Path) -> None:
     """Of every family: tensors that are missing, one too many, of other shapes; settings of another sort."""
-    family, config, tensors, _ = build(*SMALL[name])
+    family, config, tensors, _ = build(*EVERY_SMALL[name])
     wrong = [{**tensors, "another": np.zeros(2, np.float32)}, {}]
     for key, value in tensors.items():
         wrong.append({k: v for k, v in tensors.items() if k != key})
@@ -270,7 +270,8 @@ def test_parts_that_do_not_fit(name: str, build: Callable[..., Case], tmp_path: 
             refused(tmp_path, family.file({**config, key: {"a": 1}}, tensors))
         return
     # A network's config is for those who train it; what it is says the graph.
-    for part in [graph, graph["space"], *graph["nodes"]]:
+    graphs = graph.get("members", [graph])
+    for part in [graph, *graphs, *[one["space"] for one in graphs], *[node for one in graphs for node in one["nodes"]]]:
         for key, value in list(part.items()):
             part[key] = {"a": 1}
             refused(tmp_path, file_of(family.kind, config, tensors, graph))
@@ -278,9 +279,9 @@ def test_parts_that_do_not_fit(name: str, build: Callable[..., Case], tmp_path: 
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", EVERY_SMALL)
 def test_values_that_are_not_finite(name: str, value: float, build: Callable[..., Case], tmp_path: Path) -> None:
-    case = build(*SMALL[name])
+    case = build(*EVERY_SMALL[name])
     for tensor in case.tensors:
         tensors = {key: array.copy() for key, array in case.tensors.items()}
         tensors[tensor].flat[-1] = value

@@ -15,7 +15,7 @@ import pytest
 import ancestral
 from support.argument_table import ARRAYLESS_TENSORS, NUMBERLESS
 from support.cases import Case
-from support.families import SMALL
+from support.families import EVERY_SMALL
 
 torch = pytest.importorskip("torch")
 from torch.distributions import (  # noqa: E402
@@ -33,18 +33,18 @@ SHAPES = [(), (1,), (7,), (2, 3), (0,), (2, 0, 3)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_shapes(shape: tuple[int, ...], small: Case) -> None:
-    d = Autoregressive(small.model)
-    assert (d.batch_shape, d.event_shape) == (torch.Size(), torch.Size(small.model.event_shape))
+def test_shapes(shape: tuple[int, ...], every_small: Case) -> None:
+    d = Autoregressive(every_small.model)
+    assert (d.batch_shape, d.event_shape) == (torch.Size(), torch.Size(every_small.model.event_shape))
     for given in (shape, list(shape), torch.Size(shape)):
         x = d.sample(given)
-        assert x.shape == shape + small.model.event_shape
-    assert x.dtype == (torch.float32 if small.model.n_classes == 2 else torch.int64)
+        assert x.shape == shape + every_small.model.event_shape
+    assert x.dtype == (torch.float32 if every_small.model.n_classes == 2 else torch.int64)
     log_prob = d.log_prob(x)
     assert log_prob.shape == shape
     assert log_prob.dtype == torch.float64
-    flat = x.numpy().reshape(math.prod(shape), *small.model.event_shape)
-    np.testing.assert_array_equal(log_prob.numpy().ravel(), small.model.log_prob(flat))
+    flat = x.numpy().reshape(math.prod(shape), *every_small.model.event_shape)
+    np.testing.assert_array_equal(log_prob.numpy().ravel(), every_small.model.log_prob(flat))
 
 
 def test_manual_seed_makes_everything_reproducible(binary: Case) -> None:
@@ -87,9 +87,9 @@ def test_a_default_device_does_not_matter(binary: Case) -> None:
         assert Autoregressive(binary.model).sample((2,)).device.type == "cpu"
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", EVERY_SMALL)
 def test_entropy_and_divergence(name: str, build: Callable[..., Case]) -> None:
-    p_case, q_case = build(*SMALL[name], scale=2.0), build(*SMALL[name], scale=1.0, seed=1)
+    p_case, q_case = build(*EVERY_SMALL[name], scale=2.0), build(*EVERY_SMALL[name], scale=1.0, seed=1)
     events = p_case.every_event()
     log_p, log_q = p_case.log_prob(events), q_case.log_prob(events)
     p = np.exp(log_p)

@@ -62,13 +62,15 @@ def test_the_network_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     page = (ROOT / "docs" / "networks.md").read_text()
-    network, use = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    network, use, several = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert network.count("\n") < 60
     exec(network, names)
     exec(use, names)
     model, module, test = names["model"], names["module"], names["test"]
     np.testing.assert_allclose(model.log_prob(test), module.double().log_prob(test).detach(), rtol=1e-5)
     assert ancestral.load("residual-made.safetensors").kind == "ResidualMADE"
+    exec(several, names)
+    assert names["model"].order.shape == (4, 784)
     # What it says of a mistake.
     graph = module.graph()
     (out,) = (node for node in graph["nodes"] if node["name"] == "out")

@@ -10,16 +10,16 @@ import pytest
 from scipy import stats
 
 from support.cases import Case
-from support.families import FEW, FVSBN, SMALL
+from support.families import EVERY_FEW, EVERY_SMALL, FVSBN, SMALL
 from support.oracle import Events, Float
 
 N_SAMPLES = 200_000
 
 
 @pytest.mark.parametrize("scale", [0.01, 3.0, 50.0])
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", EVERY_SMALL)
 def test_probabilities_sum_to_one(name: str, scale: float, build: Callable[..., Case]) -> None:
-    case = build(*SMALL[name], scale=scale)
+    case = build(*EVERY_SMALL[name], scale=scale)
     events = case.every_event()
     assert len(events) <= 2**12
     assert np.exp(case.model.log_prob(events)).sum() == pytest.approx(1.0, abs=1e-6)
@@ -48,19 +48,19 @@ def test_goodness_of_fit_can_fail() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**64 - 1])
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", EVERY_SMALL)
 def test_samples_follow_the_exact_distribution(name: str, seed: int, build: Callable[..., Case]) -> None:
-    case = build(*SMALL[name], scale=2.0)
+    case = build(*EVERY_SMALL[name], scale=2.0)
     events = case.every_event()
     x = case.model.sample(N_SAMPLES, rng=seed)
     observed = case.counts(x)
     assert goodness_of_fit(observed, np.exp(case.log_prob(events))) > 1e-4
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", EVERY_FEW)
 def test_samples_follow_a_peaked_distribution(name: str, build: Callable[..., Case]) -> None:
     """Logits up to 50: most events never occur, and those with probability near zero must not."""
-    case = build(*SMALL[name], scale=50.0, seed=3)
+    case = build(*EVERY_SMALL[name], scale=50.0, seed=3)
     events = case.every_event()
     p = np.exp(case.log_prob(events))
     x = case.model.sample(N_SAMPLES, rng=5)
@@ -123,7 +123,7 @@ def test_a_conditional_sees_only_earlier_dimensions(name: str, build: Callable[.
             assert (after[:, j + 1 :] != before[:, j + 1 :]).any(), f"nothing depends on step {j}"
 
 
-def test_order_of_steps(small: Case) -> None:
+def test_order_of_steps(every_small: Case) -> None:
     """`model.order` is the documented one; PixelCNN: row, column, then image channel."""
-    assert small.model.order.dtype == np.int64
-    np.testing.assert_array_equal(small.model.order, small.order)
+    assert every_small.model.order.dtype == np.int64
+    np.testing.assert_array_equal(every_small.model.order, every_small.order)

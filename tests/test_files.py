@@ -14,7 +14,7 @@ import pytest
 
 import ancestral
 from support.cases import Case, build_case
-from support.families import NADE, SMALL
+from support.families import EVERY_SMALL, NADE
 from support.model_file import split
 
 
@@ -23,35 +23,36 @@ def model() -> ancestral.Model:
     return build_case(NADE, NADE.config(5, 3, [4, 2, 0, 1, 3])).model
 
 
-def test_round_trip(small: Case, tmp_path: Path) -> None:
+def test_round_trip(every_small: Case, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    small.model.save(path)
+    every_small.model.save(path)
     loaded = ancestral.load(path)
-    assert (loaded.kind, loaded.config, repr(loaded)) == (small.family.kind, small.config, repr(small.model))
-    np.testing.assert_array_equal(loaded.order, small.model.order)
-    x = small.events(20)
-    np.testing.assert_array_equal(loaded.log_prob(x), small.model.log_prob(x))
-    np.testing.assert_array_equal(loaded.sample(20, rng=0), small.model.sample(20, rng=0))
+    assert (loaded.kind, loaded.config) == (every_small.family.kind, every_small.config)
+    assert repr(loaded) == repr(every_small.model)
+    np.testing.assert_array_equal(loaded.order, every_small.model.order)
+    x = every_small.events(20)
+    np.testing.assert_array_equal(loaded.log_prob(x), every_small.model.log_prob(x))
+    np.testing.assert_array_equal(loaded.sample(20, rng=0), every_small.model.sample(20, rng=0))
     again = tmp_path / "again.safetensors"
     loaded.save(str(again))
     assert again.read_bytes() == path.read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.safetensors", "model.safetensors"]
 
 
-def test_a_file_is_plain_safetensors(small: Case, tmp_path: Path) -> None:
+def test_a_file_is_plain_safetensors(every_small: Case, tmp_path: Path) -> None:
     """Any reader of safetensors finds the tensors under their names, and what they are in the metadata."""
     path = tmp_path / "model.safetensors"
-    small.model.save(path)
+    every_small.model.save(path)
     header, data = split(path.read_bytes())
     metadata = header.pop("__metadata__")
-    graph = small.family.graph(small.config)
+    graph = every_small.family.graph(every_small.config)
     assert set(metadata) == {"format", "version", "kind", "config", *(["graph"] if graph else [])}
     assert metadata["version"] == ("2" if graph else "1")
     assert json.loads(metadata.get("graph", "null")) == graph
-    assert metadata["kind"] == small.family.kind
-    assert json.loads(metadata["config"]) == small.config
-    assert set(header) == set(small.tensors)
-    for name, value in small.tensors.items():
+    assert metadata["kind"] == every_small.family.kind
+    assert json.loads(metadata["config"]) == every_small.config
+    assert set(header) == set(every_small.tensors)
+    for name, value in every_small.tensors.items():
         entry = header[name]
         assert (entry["dtype"], tuple(entry["shape"])) == ("F32", value.shape)
         start, end = entry["data_offsets"]
@@ -59,9 +60,9 @@ def test_a_file_is_plain_safetensors(small: Case, tmp_path: Path) -> None:
         np.testing.assert_array_equal(stored, value)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", EVERY_SMALL)
 def test_a_file_written_from_the_description_loads(name: str, build: Callable[..., Case], tmp_path: Path) -> None:
-    case = build(*SMALL[name])
+    case = build(*EVERY_SMALL[name])
     path = tmp_path / "model.safetensors"
     path.write_bytes(case.file())
     x = case.events(5)

@@ -12,7 +12,7 @@ import numpy as np, torch
 import references
 from support import bits
 from support.cases import case_of
-from support.families import LARGE, MEDIUM
+from support.families import EVERY_LARGE, EVERY_MEDIUM
 
 libm = ctypes.CDLL(ctypes.util.find_library("m"))
 subnormal, third = np.float32(1e-44), np.float32(1) / np.float32(3)
@@ -49,8 +49,8 @@ def wide(family, config, scale):
 
 
 MADE_OF = {
-    **{name: wide(*model, 3.0) for name, model in LARGE.items()},
-    **{f"{name}, far": wide(*model, 60.0) for name, model in MEDIUM.items()},
+    **{name: wide(*model, 3.0) for name, model in EVERY_LARGE.items()},
+    **{f"{name}, far": wide(*model, 60.0) for name, model in EVERY_MEDIUM.items()},
 }
 OPERATIONS = bits.SCORES | bits.DRAWS | bits.WHOLE
 x = {}

@@ -10,7 +10,7 @@ import pytest
 
 import ancestral
 from support.cases import Case, build_case
-from support.families import FEW, NADE, SMALL
+from support.families import EVERY_FEW, NADE
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +78,9 @@ def test_the_config_is_a_copy(nade: Case) -> None:
 
 def test_entries_that_a_mask_hides(build: Callable[..., Case]) -> None:
     """A tensor that is not zero where the mask is: refused, or those entries are never read."""
-    n_hidden = dict.fromkeys(FEW, 0)
-    for name in FEW:
-        case = build(*SMALL[name])
+    n_hidden = dict.fromkeys(EVERY_FEW, 0)
+    for name in EVERY_FEW:
+        case = build(*EVERY_FEW[name])
         noise = np.random.default_rng(0)
         tensors = dict(case.tensors)
         for key, value in tensors.items():

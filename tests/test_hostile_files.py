@@ -14,7 +14,7 @@ import pytest
 
 import ancestral
 from support.cases import Case, build_case
-from support.families import NADE, SMALL, PixelCNN
+from support.families import EVERY_SMALL, NADE, PixelCNN
 from support.model_file import Header, file_of, join, split
 
 FLOATS = {"W": (5, 3), "c": (3,), "V": (5, 3), "b": (5,)}
@@ -36,13 +36,13 @@ def refused(tmp_path: Path, content: bytes) -> str:
 # --- every bit -------------------------------------------------------------------------------------------
 
 
-ONE_BIT = [name for name, (family, config) in SMALL.items() if family.classes(config).tolist() == [2]]
+ONE_BIT = [name for name, (family, config) in EVERY_SMALL.items() if family.classes(config).tolist() == [2]]
 
 
 @pytest.mark.parametrize("name", ONE_BIT)
 def test_any_bit_of_the_file_changed(name: str, tmp_path: Path) -> None:
     """A FormatError, or a model whose answers are numbers or an OverflowError."""
-    case = build_case(*SMALL[name])
+    case = build_case(*EVERY_SMALL[name])
     path = tmp_path / "model.safetensors"
     case.model.save(path)
     content = path.read_bytes()
@@ -191,7 +191,7 @@ def test_devices(path: str, run_python: Callable[..., str]) -> None:
 
 def test_a_pipe(tmp_path: Path) -> None:
     """A model may come through a pipe, however it is cut into pieces."""
-    model = build_case(*SMALL["nade"]).model
+    model = build_case(*EVERY_SMALL["nade"]).model
     model.save(tmp_path / "model.safetensors")
     content = (tmp_path / "model.safetensors").read_bytes()
     pipe = tmp_path / "pipe"
@@ -278,7 +278,7 @@ def test_wrong_parts(name: str, tmp_path: Path) -> None:
 def test_weights_at_the_ends_of_float32() -> None:
     """Denormal and enormous weights that are accepted give probabilities."""
     for scale in (1e-45, 1e-38, 1e4, 1e18, 1e36):
-        case: Case = build_case(*SMALL["nade"], scale=1.0)
+        case: Case = build_case(*EVERY_SMALL["nade"], scale=1.0)
         tensors = {name: (value * np.float32(scale)).astype(np.float32) for name, value in case.tensors.items()}
         model = case.family.model(case.config, tensors)
         x, log_prob = model.sample_and_log_prob(50, rng=0)

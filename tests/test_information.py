@@ -13,7 +13,7 @@ import ancestral
 from ancestral import model as model_module
 from support import long_calls
 from support.cases import Case
-from support.families import FEW, FVSBN, NADE, SMALL, PixelCNN
+from support.families import EVERY_FEW, EVERY_SMALL, FVSBN, NADE, PixelCNN
 from support.oracle import Float
 
 N_SAMPLES = 20_000
@@ -33,9 +33,9 @@ def within(estimate: ancestral.Estimate, truth: float, sigmas: float = 4.0) -> b
 # --- against enumeration -----------------------------------------------------------------------------------
 
 
-def test_entropy(small: Case) -> None:
-    p, log_p = exact(small)
-    estimate = small.model.entropy(N_SAMPLES, rng=0)
+def test_entropy(every_small: Case) -> None:
+    p, log_p = exact(every_small)
+    estimate = every_small.model.entropy(N_SAMPLES, rng=0)
     assert within(estimate, -p @ log_p)
     assert estimate.n_samples == N_SAMPLES
     spread = math.sqrt(p @ log_p**2 - (p @ log_p) ** 2)
@@ -43,9 +43,9 @@ def test_entropy(small: Case) -> None:
     assert [type(part) for part in estimate] == [float, float, int]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", EVERY_SMALL)
 def test_kl_divergence(name: str, build: Callable[..., Case]) -> None:
-    p_case, q_case = build(*SMALL[name], scale=2.0), build(*SMALL[name], scale=1.0, seed=1)
+    p_case, q_case = build(*EVERY_SMALL[name], scale=2.0), build(*EVERY_SMALL[name], scale=1.0, seed=1)
     (p, log_p), (_, log_q) = exact(p_case), exact(q_case)
     truth = p @ (log_p - log_q)
     estimate = ancestral.kl_divergence(p_case.model, q_case.model, N_SAMPLES, rng=0)
@@ -55,8 +55,8 @@ def test_kl_divergence(name: str, build: Callable[..., Case]) -> None:
     assert estimate.standard_error == pytest.approx(spread / math.sqrt(N_SAMPLES), rel=0.2)
 
 
-def test_kl_divergence_of_a_model_with_itself_is_zero(small: Case) -> None:
-    assert ancestral.kl_divergence(small.model, small.model, 100, rng=0) == (0.0, 0.0, 100)
+def test_kl_divergence_of_a_model_with_itself_is_zero(every_small: Case) -> None:
+    assert ancestral.kl_divergence(every_small.model, every_small.model, 100, rng=0) == (0.0, 0.0, 100)
 
 
 def test_kl_divergence_of_two_families(build: Callable[..., Case]) -> None:
@@ -66,16 +66,16 @@ def test_kl_divergence_of_two_families(build: Callable[..., Case]) -> None:
     assert within(ancestral.kl_divergence(p_case.model, q_case.model, N_SAMPLES, rng=0), p @ (log_p - log_q))
 
 
-def test_cross_entropy_and_bits_per_dim(small: Case) -> None:
-    x = small.events(50)
-    log_prob = small.log_prob(x)
-    value, error, n = small.model.cross_entropy(x)
+def test_cross_entropy_and_bits_per_dim(every_small: Case) -> None:
+    x = every_small.events(50)
+    log_prob = every_small.log_prob(x)
+    value, error, n = every_small.model.cross_entropy(x)
     assert value == pytest.approx(-log_prob.mean(), rel=1e-5, abs=1e-5)
     assert error == pytest.approx(log_prob.std(ddof=1) / math.sqrt(50), rel=1e-4, abs=1e-6)
     assert n == 50
-    bits = small.model.bits_per_dim(x)
+    bits = every_small.model.bits_per_dim(x)
     assert bits.dtype == np.float64
-    np.testing.assert_allclose(bits, -log_prob / small.model.n_dims / np.log(2), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(bits, -log_prob / every_small.model.n_dims / np.log(2), rtol=1e-5, atol=1e-6)
 
 
 def test_a_uniform_model() -> None:
@@ -106,10 +106,10 @@ def test_a_certain_model_has_entropy_zero(build: Callable[..., Case]) -> None:
 REPEATS, EACH = 2000, 500
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", EVERY_FEW)
 def test_intervals_cover(name: str, build: Callable[..., Case]) -> None:
     """95 % intervals of 2,000 repeats hold the truth 95 % of the time, for entropy and divergence."""
-    p_case, q_case = build(*SMALL[name], scale=1.5), build(*SMALL[name], scale=1.5, seed=1)
+    p_case, q_case = build(*EVERY_SMALL[name], scale=1.5), build(*EVERY_SMALL[name], scale=1.5, seed=1)
     (p, log_p), (_, log_q) = exact(p_case), exact(q_case)
     model, other = p_case.model, q_case.model
     asked: list[tuple[float, Callable[..., ancestral.Estimate]]] = [

@@ -15,14 +15,18 @@ import pytest
 import ancestral
 from support import bits
 from support.cases import Case
-from support.families import FVSBN, LARGE, SMALL, PixelCNN
+from support.families import EVERY_LARGE, EVERY_SMALL, FVSBN, LARGE, PixelCNN
 
 THREADS = [1, 2, 3, 8, None]
 # Batches on either side of anything that a block might be aligned to.
 CUTS = [0, 1, 3, 8, 15, 16, 17, 31, 64, 100, 127, 129, 500, 511, 513, 1000, 1024, 1100]
 
 # Every family, then models that many rows of take several blocks and threads, then one of the size used on MNIST.
-ROWS = {f"small {name}": 40 for name in SMALL} | {f"large {name}": CUTS[-1] for name in LARGE} | {"digits": 40}
+ROWS = {
+    **{f"small {name}": 40 for name in EVERY_SMALL},
+    **{f"large {name}": CUTS[-1] for name in EVERY_LARGE},
+    "digits": 40,
+}
 
 
 @pytest.fixture(scope="module", params=ROWS)
@@ -32,7 +36,7 @@ def given(request: pytest.FixtureRequest, build: Callable[..., Case]) -> tuple[C
     if size == "digits":
         case: Case = request.getfixturevalue("digits")
     else:
-        case = build(*(SMALL if size == "small" else LARGE)[name])
+        case = build(*(EVERY_SMALL if size == "small" else EVERY_LARGE)[name])
     return case, case.events(ROWS[request.param])
 
 

@@ -77,15 +77,16 @@ def test_greedy_takes_the_first_of_equals(n_classes: int, build: Callable[..., C
 
 
 @pytest.mark.parametrize("one", [1, 1.0, np.float32(1), np.int64(1)])
-def test_one_is_the_model(one: Any, small: Case) -> None:
-    np.testing.assert_array_equal(small.model.sample(500, rng=2, temperature=one), small.model.sample(500, rng=2))
+def test_one_is_the_model(one: Any, every_small: Case) -> None:
+    model = every_small.model
+    np.testing.assert_array_equal(model.sample(500, rng=2, temperature=one), model.sample(500, rng=2))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.3, 5.0])
-def test_log_prob_is_that_of_the_model(temperature: float, small: Case) -> None:
-    x, log_prob = small.model.sample_and_log_prob(300, rng=2, temperature=temperature)
-    np.testing.assert_array_equal(x, small.model.sample(300, rng=2, temperature=temperature))
-    np.testing.assert_array_equal(log_prob, small.model.log_prob(x))
+def test_log_prob_is_that_of_the_model(temperature: float, every_small: Case) -> None:
+    x, log_prob = every_small.model.sample_and_log_prob(300, rng=2, temperature=temperature)
+    np.testing.assert_array_equal(x, every_small.model.sample(300, rng=2, temperature=temperature))
+    np.testing.assert_array_equal(log_prob, every_small.model.log_prob(x))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, None])

@@ -26,6 +26,7 @@ _LONGEST_HEADER = 100_000_000
 class Model:
     """A trained autoregressive model p(x) = ∏ p(x_i | x_<i).
 
+    A mixture of several orders is one too, but for what takes the conditionals of one order, which raises ValueError.
     Made by `ancestral.from_torch` and `ancestral.load`. A model never changes, and may be used from many threads at
     once; it pickles and copies.
 
@@ -92,8 +93,8 @@ class Model:
         """A model from its parts, as they stand in a file: what `from_torch` and other trainers' exports are made of.
 
         `kind` is "FVSBN" or "NADE", with the `config` and `tensors` that docs/architecture.md lists; or any name, with
-        the `graph` of a network, which says what the tensors mean. (A "PixelCNN" may come without one, as in files of
-        version 1.) The tensors are taken as float32.
+        the `graph` of a network or a mixture of several, which says what the tensors mean: docs/networks.md. (A
+        "PixelCNN" may come without one, as in files of version 1.) The tensors are taken as float32.
 
         Raises FormatError if the parts do not make a model, TypeError if a tensor does not hold floats, TypeError and
         ValueError for a config that JSON cannot hold.
@@ -158,9 +159,20 @@ class Model:
 
     @property
     def order(self) -> NDArray[np.int64]:
-        """The flat dimension of an event that is visited at each step, (n_dims,)."""
+        """The flat dimension of an event that is visited at each step, (n_dims,). Of a mixture of orders (see
+        `ancestral.nn.MADE`) those of its members, (n_members, n_dims)."""
+        natural = np.arange(self.n_dims)
+        orders = self._inner.orders
+        if orders is not None:
+            return np.array([natural if order is None else order for order in orders], np.int64)
         order = self._inner.order
-        return np.arange(self.n_dims) if order is None else np.array(order, np.int64)
+        return natural if order is None else np.array(order, np.int64)
+
+    def _need_order(self, what: str) -> None:
+        """Raises ValueError for a mixture of orders, which lacks what takes the conditionals of one."""
+        orders = self._inner.orders
+        if orders is not None:
+            raise ValueError(no_order(what, len(orders)))
 
     def _is_prefix(self, observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Whether the dimensions marked in each row (n, n_dims) are the first ones in the model's order."""
@@ -189,7 +201,17 @@ for _name, _value in vars(Model).items():
 
 
 def _brief(value: object) -> str:
-    return repr(value) if not isinstance(value, list) else repr(tuple(value)) if len(value) <= 3 else "(…)"
+    if not isinstance(value, list):
+        return repr(value)
+    return repr(tuple(value)) if len(value) <= 3 and not any(isinstance(item, list) for item in value) else "(…)"
+
+
+def no_order(what: str, n_orders: int) -> str:
+    """Why a mixture of orders lacks something."""
+    return (
+        f"{what} needs the conditionals p(x_i | x_<i) of one order, and this is a mixture of {n_orders} orders, the "
+        "mean of their joint probabilities; log_prob, sample and what rests on these alone need none"
+    )
 
 
 def as_model(name: str, value: object) -> Model:

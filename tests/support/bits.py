@@ -24,19 +24,27 @@ Operation = Callable[[Case, Events, int, "int | None"], Any]
 
 SEED = 2026
 
+
+def in_one_order(operation: Operation) -> Operation:
+    """Nothing from a mixture, which has no conditionals."""
+    return lambda case, *arguments: () if "one order" in case.family.lacks else operation(case, *arguments)
+
+
 # Row i is a function of x[i].
 SCORES: dict[str, Operation] = {
     "log_prob": lambda case, x, start, threads: case.model.log_prob(x, threads=threads),
     "log_prob_batches": lambda case, x, start, threads: np.concatenate(
         [*case.model.log_prob_batches([x[:5], x[5:]], threads=threads)]
     ),
-    "conditionals": lambda case, x, start, threads: case.model.conditionals(x, threads=threads),
-    "surprise": lambda case, x, start, threads: case.model.surprise(x, threads=threads),
+    "conditionals": in_one_order(lambda case, x, start, threads: case.model.conditionals(x, threads=threads)),
+    "surprise": in_one_order(lambda case, x, start, threads: case.model.surprise(x, threads=threads)),
     "features": lambda case, x, start, threads: (
         () if "features" in case.family.lacks else case.model.features(x, threads=threads)
     ),
-    "decode": lambda case, x, start, threads: case.model.decode(
-        case.model.encode(x, block_len=16, threads=threads), threads=threads
+    "decode": in_one_order(
+        lambda case, x, start, threads: case.model.decode(
+            case.model.encode(x, block_len=16, threads=threads), threads=threads
+        )
     ),
 }
 
@@ -55,16 +63,20 @@ DRAWS: dict[str, Operation] = {
     "greedy": lambda case, x, start, threads: case.model.sample(
         len(x), rng=SEED, start=start, temperature=0, threads=threads
     ),
-    "complete": lambda case, x, start, threads: complete(case, x, start, threads)[:2],
+    "complete": in_one_order(lambda case, x, start, threads: complete(case, x, start, threads)[:2]),
 }
 
 # As in DRAWS, but NumPy's logarithms and sums come after: other machines may differ in the last bits.
 ESTIMATES: dict[str, Operation] = {
-    "complete, resampled": lambda case, x, start, threads: complete(
-        case, x, start, threads, resample=True, n_proposals=8
-    )[:2],
-    "prob_range": lambda case, x, start, threads: tuple(
-        case.model.prob_range(high=x, n_paths=4, relative_error=1, max_paths=8, rng=SEED, start=start, threads=threads)
+    "complete, resampled": in_one_order(
+        lambda case, x, start, threads: complete(case, x, start, threads, resample=True, n_proposals=8)[:2]
+    ),
+    "prob_range": in_one_order(
+        lambda case, x, start, threads: tuple(
+            case.model.prob_range(
+                high=x, n_paths=4, relative_error=1, max_paths=8, rng=SEED, start=start, threads=threads
+            )
+        )
     ),
 }
 
@@ -101,9 +113,9 @@ def beam_search(case: Case, x: Events, start: int, threads: int | None) -> Array
 # One result for all rows: they cannot be cut.
 WHOLE: dict[str, Operation] = {
     "gradient": gradient,
-    "beam_search": beam_search,
-    "encode": lambda case, x, start, threads: np.frombuffer(
-        case.model.encode(x, block_len=16, threads=threads), np.uint8
+    "beam_search": in_one_order(beam_search),
+    "encode": in_one_order(
+        lambda case, x, start, threads: np.frombuffer(case.model.encode(x, block_len=16, threads=threads), np.uint8)
     ),
 }
 

@@ -10,14 +10,18 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ancestral import _arguments as arguments
-from ancestral.model import Model
+from ancestral.model import Model, no_order
 from ancestral.nn._events import as_events
 from ancestral.nn._graph import tap_tensors
 from ancestral.nn._reparametrized import reparametrize
 from ancestral.nn._transforms import is_differentiated
+
+MAX_ORDERS = 64
+"""Members that a file may have."""
 
 
 class Autoregressive(nn.Module, ABC):
@@ -35,7 +39,9 @@ class Autoregressive(nn.Module, ABC):
     n_classes : int
         Values are 0 ... n_classes - 1. With two, the head is Bernoulli, else categorical.
     order : tuple of int or None
-        The flat dimension visited at each step; None for the model's natural order.
+        The flat dimension visited at each step; None for the model's natural order, and with `orders`.
+    orders : tuple of tuple of int, or None
+        Those of a mixture of several orders, whose p(x) is the mean of one product for each.
     """
 
     kind: ClassVar[str]
@@ -49,6 +55,7 @@ class Autoregressive(nn.Module, ABC):
         self.n_dims = math.prod(event_shape)
         self.n_classes = n_classes
         self.order: tuple[int, ...] | None = None
+        self.orders: tuple[tuple[int, ...], ...] | None = None
         self._export: tuple[dict[str, Tensor], Model] | None = None
 
     def config(self) -> dict[str, Any]:
@@ -58,7 +65,7 @@ class Autoregressive(nn.Module, ABC):
     def graph(self) -> dict[str, Any] | None:
         """The network as a model file says it, as JSON values; None for a family that the core knows by its kind.
 
-        docs/networks.md lists the layers there are.
+        docs/networks.md lists the layers there are. A mixture of orders has a graph for each: {"members": [...]}.
         """
         return None
 
@@ -74,6 +81,10 @@ class Autoregressive(nn.Module, ABC):
     @abstractmethod
     def _logits(self, x: Tensor) -> Tensor:
         """`logits` of an x that has been checked and has the parameters' dtype and device."""
+
+    def _members(self, x: Tensor) -> list[Tensor]:
+        """The `_logits` of each order, of which a mixture has several."""
+        return [self._logits(x)]
 
     def logits(self, x: Any) -> Tensor:
         """Logits of all conditionals p(x_i | x_<i), each at the place of its dimension.
@@ -92,8 +103,10 @@ class Autoregressive(nn.Module, ABC):
         Raises
         ------
         TypeError, ValueError
-            As `log_prob`.
+            As `log_prob`; ValueError for a mixture of orders, which has no such conditionals.
         """
+        if self.orders is not None:
+            raise ValueError(no_order("logits", len(self.orders)))
         x = self._checked(x)
         return self._logits(x).to(x.dtype)
 
@@ -129,12 +142,17 @@ class Autoregressive(nn.Module, ABC):
                 "x requires grad, but the log-probability of more than two classes is no function of real x; "
                 "pass x.detach()"
             )
-        logits = at_least_float32(self._logits(x))
+        each = [self._log_prob_of(at_least_float32(logits), x) for logits in self._members(x)]
+        log_prob = each[0] if len(each) == 1 else torch.stack(each).logsumexp(0) - math.log(len(each))
+        return log_prob.to(x.dtype) * self._one_if_finite()
+
+    def _log_prob_of(self, logits: Tensor, x: Tensor) -> Tensor:
+        """log p(x) by the conditionals of these logits."""
         if self.n_classes == 2:
             terms = F.logsigmoid((2 * x - 1) * logits)
         else:
             terms = logits.log_softmax(-1).gather(-1, x.long().unsqueeze(-1))
-        return terms.flatten(1).sum(1).to(x.dtype) * self._one_if_finite()
+        return terms.flatten(1).sum(1)
 
     @torch.no_grad()
     def _one_if_finite(self) -> Tensor:
@@ -211,17 +229,31 @@ def as_order(order: Any, n_dims: int) -> tuple[int, ...] | None:
     """Order as a tuple of ints, None if it is the natural one, or an error that says what is wrong."""
     if order is None:
         return None
-    array = arguments.as_array("order", order)
+    steps = _as_permutation("order", arguments.as_array("order", order), n_dims)
+    return None if steps == tuple(range(n_dims)) else steps
+
+
+def as_orders(orders: Any, n_dims: int) -> int | tuple[tuple[int, ...], ...]:
+    """A number of orders or the orders themselves, 1 ... 64 of them, or an error that says what is wrong."""
+    array = arguments.as_array("orders", orders)
+    if array.ndim == 0:
+        return arguments.integer("orders", orders, 1, MAX_ORDERS)
+    if array.ndim != 2 or not 1 <= len(array) <= MAX_ORDERS:
+        wanted = f"a number of orders, or (1 to {MAX_ORDERS}, {n_dims}), permutations of 0 ... {n_dims - 1}"
+        raise ValueError(f"orders has shape {array.shape}; wanted {wanted}")
+    return tuple(_as_permutation(f"orders[{i}]", row, n_dims) for i, row in enumerate(array))
+
+
+def _as_permutation(name: str, array: NDArray[Any], n_dims: int) -> tuple[int, ...]:
     wanted = f"a permutation of 0 ... {n_dims - 1}"
     if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"order has dtype {array.dtype}; wanted integers, {wanted}")
+        raise TypeError(f"{name} has dtype {array.dtype}; wanted integers, {wanted}")
     if array.shape != (n_dims,):
-        raise ValueError(f"order has shape {array.shape}; wanted ({n_dims},), {wanted}")
+        raise ValueError(f"{name} has shape {array.shape}; wanted ({n_dims},), {wanted}")
     if (again := array.size - len(np.unique(array))) or array.min() != 0 or array.max() != n_dims - 1:
         what = f"has {again} numbers twice" if again else f"has numbers from {array.min()} to {array.max()}"
-        raise ValueError(f"order {what}; wanted {wanted}, each once")
-    steps = tuple(int(i) for i in array)
-    return None if steps == tuple(range(n_dims)) else steps
+        raise ValueError(f"{name} {what}; wanted {wanted}, each once")
+    return tuple(int(i) for i in array)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -35,12 +35,16 @@ def add_taps(nodes: Nodes, name: str, source: str, offsets: Sequence[tuple[int, 
     )
 
 
-def graph_of(module: Autoregressive, nodes: Nodes, output: str, features: str) -> dict[str, Any]:
-    """The graph of a module: its space, the nodes, and which of them the head and `Model.features` read."""
+def graph_of(
+    module: Autoregressive, nodes: Nodes, output: str, features: str, order: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """The graph of a module, or of one of its orders: its space, the nodes, and which of them the head and
+    `Model.features` read."""
+    order = module.order if order is None else order
     space = {
         "event_shape": list(module.event_shape),
         "n_classes": module.n_classes,
-        "order": None if module.order is None else list(module.order),
+        "order": None if order is None else list(order),
     }
     return {"space": space, "nodes": nodes, "output": output, "features": features}
 
@@ -61,7 +65,8 @@ def tap_tensors(graph: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, 
     """The tensors as the nodes of a graph take them: of a kernel (out, in, height, width), whose centre is the offset
     (0, 0), the offsets of its node alone, (out, in, n_offsets)."""
     taken = dict(tensors)
-    for node in graph["nodes"]:
+    graphs = graph.get("members", [graph])
+    for node in [node for member in graphs for node in member["nodes"]]:
         if node["op"] == "taps":
             weight = tensors[node["weight"]]
             if weight.ndim == 4:

@@ -24,17 +24,24 @@ class Ordered(Autoregressive):
     """A model of vectors of n_dims dimensions, whose order is a part of the state: it says what the weights mean."""
 
     steps: Tensor | None
-    """`order` as a buffer, None for the natural one."""
+    """`order` or `orders` as a buffer, None for the natural one."""
 
     def __init__(self, n_dims: int, n_classes: int, order: Any) -> None:
         super().__init__((arguments.integer("n_dims", n_dims, 1),), n_classes)
-        self.order = as_order(order, self.n_dims)
-        self.register_buffer("steps", None if self.order is None else torch.tensor(self.order))
+        self._set_order(as_order(order, self.n_dims))
+
+    def _set_order(self, order: tuple[int, ...] | None, orders: tuple[tuple[int, ...], ...] | None = None) -> None:
+        self.order, self.orders = order, orders
+        self.register_buffer("steps", None if self._visited is None else torch.tensor(self._visited))
+
+    @property
+    def _visited(self) -> tuple[int, ...] | tuple[tuple[int, ...], ...] | None:
+        return self.order if self.orders is None else self.orders
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if self.steps is not None:  # after `to_empty` it has no values
-            self.steps = torch.tensor(self.order, device=self.steps.device)
+            self.steps = torch.tensor(self._visited, device=self.steps.device)
         return self
 
     def _load_from_state_dict(
@@ -48,15 +55,17 @@ class Ordered(Autoregressive):
         error_msgs: list[str],
     ) -> None:
         steps = state_dict.get(prefix + "steps")
-        if steps is None and self.order is not None:
+        own = None if self._visited is None else torch.tensor(self._visited, device="cpu")
+        if steps is None and own is not None:
             error_msgs.append(
                 f"the state has the natural order, the module another one: {prefix}steps is missing. Build the module "
                 "without order; or, if the weights are of its order, add its `steps` to the state."
             )
-        elif isinstance(steps, Tensor) and not steps.is_meta and tuple(steps.tolist()) != self.order:
+        elif isinstance(steps, Tensor) and not steps.is_meta and (own is None or not torch.equal(steps.cpu(), own)):
+            other, argument = ("another order", "order") if steps.ndim < 2 else ("other orders", "orders")
             error_msgs.append(
-                f"the state has another order than the module: {prefix}steps differs. Build the module with "
-                f'order=state_dict["{prefix}steps"].tolist().'
+                f"the state has {other} than the module: {prefix}steps differs. Build the module with "
+                f'{argument}=state_dict["{prefix}steps"].tolist().'
             )
         else:
             super()._load_from_state_dict(

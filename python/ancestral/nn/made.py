@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ancestral import _arguments as arguments
+from ancestral.nn._base import as_order, as_orders
 from ancestral.nn._graph import Nodes, add, graph_of, masked_tensors
 from ancestral.nn._ordered import Ordered
 
@@ -54,6 +55,11 @@ class MADE(Ordered):
         much as `n_masks` networks. Needs random degrees.
     direct : bool
         Whether the logits see earlier dimensions directly too.
+    orders : int or sequence of sequence of int, optional
+        In place of `order`: several permutations, 64 at most, or the number of random ones (of `seed`). All share the
+        weights, and each has degrees of its own; p(x) is the mean of their joint probabilities, and costs as much as
+        as many networks, a sample as much as one. Such a mixture has no conditionals in one order: `log_prob`,
+        `sample` and what rests on them alone are there, the rest raises ValueError. Not with `n_masks`.
 
     Raises
     ------
@@ -62,8 +68,8 @@ class MADE(Ordered):
 
     Notes
     -----
-    In training the paper takes another mask for each mini-batch, and the mean in tests. Here `log_prob` is always that
-    of the mean, so that what is trained is what is scored and sampled.
+    In training the paper takes another mask and order for each mini-batch, and the mean in tests. Here `log_prob` is
+    always that of the mean, so that what is trained is what is scored and sampled.
 
     References
     ----------
@@ -78,6 +84,8 @@ class MADE(Ordered):
     >>> model.log_prob(x).shape
     torch.Size([2])
     >>> (-model.log_prob(x).mean()).backward()
+    >>> MADE(784, orders=4).model().order.shape
+    (4, 784)
     """
 
     kind: ClassVar[str] = "MADE"
@@ -93,6 +101,7 @@ class MADE(Ordered):
         seed: int = 0,
         n_masks: int = 1,
         direct: bool = False,
+        orders: Any = None,
     ) -> None:
         super().__init__(n_dims, arguments.integer("n_classes", n_classes, 2, MAX_CLASSES), order)
         self.hidden_sizes = arguments.integers("hidden", hidden, 1, "layer")
@@ -102,21 +111,40 @@ class MADE(Ordered):
         if self.n_masks > 1 and degrees == "natural":
             raise ValueError(f'n_masks is {n_masks}, but natural degrees have one mask; wanted degrees="random"')
         direct = arguments.flag("direct", direct)
+        given = None if orders is None else as_orders(orders, self.n_dims)
+        if given is not None and order is not None:
+            raise ValueError("order is given, and orders too; wanted one or the other")
+        if given is not None and self.n_masks > 1:
+            raise ValueError(f"n_masks is {n_masks}, but with orders each has one mask of its own; wanted 1")
 
-        per_input, per_output = (1, 1) if self.n_classes == 2 else (self.n_classes, self.n_classes)
-        step = np.argsort(self.order) if self.order is not None else np.arange(self.n_dims)
-        inputs, outputs = np.repeat(step, per_input), np.repeat(step - 1, per_output)
+        n_orders = 1 if given is None else given if isinstance(given, int) else len(given)
+        self._orders = given if n_orders > 1 else None
         random = np.random.RandomState(self.seed)  # NumPy has frozen its streams
         masks = [
-            _degrees(self.n_dims, self.hidden_sizes, random if degrees == "random" else None) for _ in range(n_masks)
+            _degrees(self.n_dims, self.hidden_sizes, random if degrees == "random" else None)
+            for _ in range(n_orders * self.n_masks)
         ]
-        layers = [[inputs, *mask, outputs] for mask in masks]
+        if isinstance(given, int):
+            given = tuple(tuple(random.permutation(self.n_dims).tolist()) for _ in range(given))
+        if given is not None:
+            if n_orders == 1:
+                self._set_order(as_order(given[0], self.n_dims))
+            else:
+                self._set_order(None, given)
+        per_input, per_output = (1, 1) if self.n_classes == 2 else (self.n_classes, self.n_classes)
+        layers = []
+        for visited, mask in zip(self.orders or [self.order] * self.n_masks, masks, strict=True):
+            step = np.arange(self.n_dims) if visited is None else np.argsort(visited)
+            layers.append([np.repeat(step, per_input), *mask, np.repeat(step - 1, per_output)])
         pairs = [[(layer[i], layer[i + 1]) for layer in layers] for i in range(len(self.hidden_sizes) + 1)]
         self.hidden = nn.ModuleList(MaskedLinear(pair) for pair in pairs[:-1])
         self.out = MaskedLinear(pairs[-1])
-        self.direct = MaskedLinear([(inputs, outputs)], bias=False) if direct else None
+        self.direct = (
+            MaskedLinear([(layer[0], layer[-1]) for layer in layers[:n_orders]], bias=False) if direct else None
+        )
 
     def config(self) -> dict[str, Any]:
+        several = {} if self._orders is None else {"orders": self._orders}
         return {
             "n_dims": self.n_dims,
             "hidden": list(self.hidden_sizes),
@@ -126,10 +154,17 @@ class MADE(Ordered):
             "seed": self.seed,
             "n_masks": self.n_masks,
             "direct": self.direct is not None,
+            **several,
         }
 
     def graph(self) -> dict[str, Any]:
         """The network as a model file says it: layers, the tensors they read, and the degrees of their units."""
+        if self.orders is None:
+            return self._graph(self.order, range(self.n_masks))
+        return {"members": [self._graph(order, [at]) for at, order in enumerate(self.orders)]}
+
+    def _graph(self, order: tuple[int, ...] | None, masks: Sequence[int]) -> dict[str, Any]:
+        """The network of some masks, which have the same order."""
         values = {"op": "values", "scale": 1.0, "shift": 0.0} if self.n_classes == 2 else {"op": "one_hot"}
         nodes: Nodes = [{"name": "input", **values}]
 
@@ -138,10 +173,10 @@ class MADE(Ordered):
             degrees = layer.degrees[mask][1].tolist()
             return add(nodes, name, "dense", source, weight=f"{tensors}.weight", **bias, degrees=degrees)
 
-        direct = None if self.direct is None else dense("direct", "input", "direct", self.direct, 0)
+        direct = None if self.direct is None else dense("direct", "input", "direct", self.direct, masks[0])
         logits, last = [], []
-        for mask in range(self.n_masks):
-            suffix = f".{mask}" if self.n_masks > 1 else ""
+        for mask in masks:
+            suffix = f".{mask}" if len(masks) > 1 else ""
             h = "input"
             for i, layer in enumerate(self.hidden):
                 assert isinstance(layer, MaskedLinear)
@@ -151,9 +186,10 @@ class MADE(Ordered):
             logits.append(dense(f"out{suffix}", h, "out", self.out, mask))
             if direct is not None:
                 logits[-1] = add(nodes, f"sum{suffix}", "add", [logits[-1], direct])
-        if self.n_masks == 1:
-            return graph_of(self, nodes, logits[0], last[0])
-        return graph_of(self, nodes, add(nodes, "mean", "average", logits), add(nodes, "features", "concat", last))
+        if len(masks) == 1:
+            return graph_of(self, nodes, logits[0], last[0], order)
+        mean, features = add(nodes, "mean", "average", logits), add(nodes, "features", "concat", last)
+        return graph_of(self, nodes, mean, features, order)
 
     def _effective(self) -> dict[str, Tensor]:
         return masked_tensors(self)
@@ -162,22 +198,30 @@ class MADE(Ordered):
         return self.out.weight
 
     def _logits(self, x: Tensor) -> Tensor:
+        return _logits_of_mean(torch.stack(self._of_each_mask(x)), self.n_classes)
+
+    def _members(self, x: Tensor) -> list[Tensor]:
+        return [self._logits(x)] if self.orders is None else self._of_each_mask(x)
+
+    def _of_each_mask(self, x: Tensor) -> list[Tensor]:
         u = x
         if self.n_classes > 2:
             u = (x.unsqueeze(-1) == torch.arange(self.n_classes, device=x.device)).to(x.dtype).flatten(1)
-        direct = None if self.direct is None else self.direct(u)
+        direct = [] if self.direct is None else [self.direct(u, mask) for mask in range(len(self.direct.degrees))]
+        per_dim = () if self.n_classes == 2 else (self.n_classes,)
         each = []
-        for mask in range(self.n_masks):
+        for mask in range(len(self.out.degrees)):
             h = u
             for layer in self.hidden:
                 h = layer(h, mask).relu()
             logits = self.out(h, mask)
-            each.append(logits if direct is None else logits + direct)
-        per_dim = () if self.n_classes == 2 else (self.n_classes,)
-        return _logits_of_mean(torch.stack(each).reshape(self.n_masks, -1, self.n_dims, *per_dim), self.n_classes)
+            if direct:
+                logits = logits + direct[mask % len(direct)]
+            each.append(logits.reshape(-1, self.n_dims, *per_dim))
+        return each
 
     def extra_repr(self) -> str:
-        order = "" if self.order is None else ", order=..."
+        order = ", orders=..." if self.orders is not None else "" if self.order is None else ", order=..."
         return f"{self.n_dims}, {self.hidden_sizes}, n_classes={self.n_classes}{order}"
 
 

@@ -157,6 +157,7 @@ def encode(
     that is not 1 to 4096. Memory: the bytes once more, and a copy of x unless it is contiguous and of the
     model's `dtype`.
     """
+    self._need_order("encode")
     values = arguments.all_values(arguments.events(x, self._space), self._space)
     if block_len is None:
         block_len = min(_core.BLOCK_LEN, max(1, _BLOCK_VALUES // self.n_dims))
@@ -182,6 +183,7 @@ def decode(
     Raises TypeError if `blob` is not bytes, FormatError (a ValueError) if it is not what `encode` returned, was
     truncated or altered, or was encoded with another model.
     """
+    self._need_order("decode")
     if not isinstance(blob, (bytes, bytearray, memoryview)):
         raise TypeError(f"blob is a {type(blob).__name__}; wanted the bytes that encode returned")
     try:

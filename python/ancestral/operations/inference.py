@@ -141,6 +141,7 @@ def complete(
     Raises TypeError and ValueError for arguments that make no sense, among them evidence of probability 0;
     OverflowError as `log_prob`.
     """
+    self._need_order("complete")
     events = arguments.partial_events(x, observed, self._space)
     k = arguments.integer("n_samples", n_samples, 1, arguments.LAST_ROW)
     if not arguments.flag("resample", resample):
@@ -194,6 +195,7 @@ def prob_range(
 
     Raises TypeError and ValueError for arguments that make no sense, OverflowError as `log_prob`.
     """
+    self._need_order("prob_range")
     queries = ranges.given(self, low, high, allowed)
     budget = ranges.budget(n_paths, relative_error, max_paths)
     start = arguments.integer("start", start, 0, arguments.LAST_ROW - len(queries.low))
@@ -222,6 +224,7 @@ def log_prob_range(
 
     The standard error is the relative one of the probability (delta method). An empty range has −inf.
     """
+    self._need_order("log_prob_range")
     queries = ranges.given(self, low, high, allowed)
     budget = ranges.budget(n_paths, relative_error, max_paths)
     start = arguments.integer("start", start, 0, arguments.LAST_ROW - len(queries.low))
@@ -255,6 +258,7 @@ def beam_search(
     the beams twice, and some numbers for each of them and of its n_classes continuations. Raises TypeError and
     ValueError for arguments that make no sense, OverflowError as `log_prob`.
     """
+    self._need_order("beam_search")
     width = arguments.integer("n_beams", n_beams, 1, beams.MAX_BEAMS)
     if evidence is None:
         values, observed = np.zeros(self.event_shape, self.dtype), np.zeros(self.event_shape, np.bool_)

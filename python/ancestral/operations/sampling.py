@@ -40,7 +40,8 @@ def sample(
     """n independent samples, (n, *event_shape) of the model's `dtype`, by ancestral sampling.
 
     With a `temperature` each value is drawn with p(x_i | x_<i)^(1 / temperature), up to a factor: 1 is the model;
-    below it samples vary less, and at 0 (greedy) each value is the most probable one; above it they vary more.
+    below it samples vary less, and at 0 (greedy) each value is the most probable one; above it they vary more. (A
+    sample of a mixture of orders is one of the order that was picked for it.)
 
     With `evidence`, one event (event_shape) in which −1, NaN or the mask of a masked array marks what was not
     observed, they are draws from p(x | evidence): exact ones, so what was observed must come first in the model's
@@ -49,6 +50,8 @@ def sample(
 
     Raises TypeError and ValueError for arguments that make no sense, OverflowError as `log_prob`.
     """
+    if evidence is not None:
+        self._need_order("evidence")
     count = arguments.integer("n", n, 0, arguments.LAST_INDEX)
     x = arguments.output("out", out, (count, *self.event_shape), self.dtype)
     keywords = _Keywords(rng, start, temperature, threads, progress)

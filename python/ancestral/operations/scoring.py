@@ -114,6 +114,7 @@ def conditionals(
     Two classes: P(x_i = 1 | x_<i), shaped as `x`. More: (*x.shape, n_classes); where dimensions have different numbers
     of classes, the largest of them, with zeros beyond a dimension's own. `x` and errors as for `log_prob`.
     """
+    self._need_order("conditionals")
     shape = self.event_shape if self._space.is_bits else (*self.event_shape, self._space.most_classes)
     return teach(self, Output("conditionals", shape, np.float32), x, out, threads, progress)
 
@@ -131,6 +132,7 @@ def surprise(
     They sum to −log p(x). Seen as a picture, it shows where an event is not what the model expects. `x` and errors
     as for `log_prob`.
     """
+    self._need_order("surprise")
     return teach(self, Output("surprise", self.event_shape, np.float32), x, out, threads, progress)
 
 
@@ -156,6 +158,7 @@ def features(
     `x` and errors as for `log_prob`. Raises ValueError for a model without hidden units (FVSBN), or a `step` where
     there is no such choice.
     """
+    self._need_order("features")
     shape = self._inner.feature_shape
     if shape is None:
         raise ValueError(f"{self.kind} has no hidden units, and so no features")

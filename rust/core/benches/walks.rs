@@ -6,6 +6,7 @@ use std::{collections::HashMap, sync::atomic::AtomicBool};
 use ancestral_core::{
     block::{Block, Room, Task},
     checkpoint::{Checkpoint, Tensor},
+    distribution::Distribution,
     driver::{Draw, Driver, Score},
     kernels::Isa,
     model::{Model, Scratch},
@@ -30,7 +31,7 @@ fn build(kind: &str, config: serde_json::Value, shapes: &[(String, Vec<usize>)],
         })
         .collect();
     let checkpoint = Checkpoint { kind: kind.into(), config, graph: None, tensors: tensors.into_iter().collect() };
-    models::build(&checkpoint).expect("a model of this config")
+    models::build(&checkpoint).and_then(Distribution::into_one).expect("a model of this config")
 }
 
 fn fvsbn(n_dims: usize) -> Box<dyn Model> {

@@ -24,8 +24,8 @@ const FORMAT: &str = "ancestral";
 const VERSIONS: [&str; 2] = ["1", "2"];
 /// Levels of a header (tensors, what is said of one, its shape), and more than any config has.
 const LEVELS: usize = 3;
-/// Levels of a graph: its nodes, a node, its offsets, one of them.
-const GRAPH_LEVELS: usize = 5;
+/// Levels of a graph: its members, a member, its nodes, a node, its offsets, one of them.
+const GRAPH_LEVELS: usize = 7;
 /// Values that the config of any model may have, however small.
 const SETTINGS: usize = 32;
 /// Values that the graph of any network may have, however small.

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How often the caller is asked whether to go on.
-const HEARTBEAT: Duration = Duration::from_millis(50);
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(50);
 /// Multiply-adds worth a thread: a call with fewer stays on its own.
 const SMALL: usize = 1 << 20;
 /// What a sample costs beside the model, in the same unit, about.

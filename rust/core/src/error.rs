@@ -33,6 +33,12 @@ pub enum Error {
         /// That of the model's values.
         wanted: Dtype,
     },
+    /// A mixture was asked for what takes the conditionals of one model.
+    #[error("a mixture of {n_members} orders has no conditionals in one order")]
+    Mixture {
+        /// Its members.
+        n_members: usize,
+    },
     /// A set of allowed values with no value in it.
     #[error("no value is allowed at row {row}, dimension {dim}")]
     Empty {

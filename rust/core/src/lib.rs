@@ -17,17 +17,18 @@
 //!         ("bias".into(), Tensor::new("bias", vec![2], vec![0.0, -3.0])?),
 //!     ].into(),
 //! };
-//! let model = models::build(&checkpoint)?;
+//! let distribution = models::build(&checkpoint)?;
+//! let model = distribution.one()?;
 //!
 //! let mut x = vec![0; 2 * 1000];
 //! let outputs = Outputs { x: Some(ValuesMut::U8(&mut x)), ..Outputs::default() };
 //! let draw = Draw::new(0, 0);
-//! engine::run(&*model, Batch { n: 1000, driver: Driver::Decide(&draw), n_steps: None, block_len: None, outputs, threads: 2 }, &mut |_| true)?;
+//! engine::run(model, Batch { n: 1000, driver: Driver::Decide(&draw), n_steps: None, block_len: None, outputs, threads: 2 }, &mut |_| true)?;
 //!
 //! let mut log_prob = vec![0.0; 1000];
 //! let outputs = Outputs { log_prob: Some(&mut log_prob), ..Outputs::default() };
 //! let score = Score::new(model.space(), Values::U8(&x))?;
-//! engine::run(&*model, Batch { n: 1000, driver: Driver::Score(&score), n_steps: None, block_len: None, outputs, threads: 2 }, &mut |_| true)?;
+//! engine::run(model, Batch { n: 1000, driver: Driver::Score(&score), n_steps: None, block_len: None, outputs, threads: 2 }, &mut |_| true)?;
 //! assert!(log_prob.iter().all(|&nats| nats < 0.0));
 //! # Ok::<(), ancestral_core::error::Error>(())
 //! ```
@@ -35,12 +36,14 @@
 pub mod block;
 pub mod checkpoint;
 pub mod codec;
+pub mod distribution;
 pub mod driver;
 pub mod engine;
 pub mod error;
 pub mod head;
 pub mod kernels;
 pub mod layers;
+pub mod mixture;
 pub mod model;
 pub mod models;
 pub mod net;

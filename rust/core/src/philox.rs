@@ -2,7 +2,8 @@
 //!
 //! Philox4x32-10, a counter-based generator (Salmon, Moraes, Dror, Shaw: *Parallel random numbers: as easy as 1, 2,
 //! 3*, SC 2011). Key = seed; counter = (sample low, sample high, group of steps, purpose). No state is kept, so any
-//! sample can be drawn anywhere, in any order.
+//! sample can be drawn anywhere, in any order. For one key the generator is a permutation of the counters: no two of them share
+//! their numbers.
 //!
 //! Step t takes word (t mod 64) / 16 of counter 16 (t / 64) + t mod 16: one vector call gives the words of 64 steps
 //! in their natural order.
@@ -17,6 +18,7 @@ const GROUP: usize = 4 * LANES;
 /// What a number is for is the counter's last word: the uses of one seed are independent of each other.
 const PURPOSE_DRAW: u32 = 0;
 const PURPOSE_RESAMPLE: u32 = 1;
+const PURPOSE_MEMBER: u32 = 2;
 
 /// Philox4x32-10 of one counter.
 fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
@@ -71,6 +73,11 @@ pub fn uniform(seed: u64, sample: u64, step: usize) -> f64 {
 /// The `at`-th uniform for choosing among weighted samples of this row, between 0 and 1.
 pub fn resampling_uniform(seed: u64, row: u64, at: usize) -> f64 {
     uniform_of(word(seed, row, at, PURPOSE_RESAMPLE))
+}
+
+/// The member of a mixture of `n` that this sample is drawn from: each with probability 1/n, to 2⁻³².
+pub fn member(seed: u64, sample: u64, n: usize) -> usize {
+    ((u64::from(word(seed, sample, 0, PURPOSE_MEMBER)) * n as u64) >> 32) as usize
 }
 
 /// Writes logit(u) = ln(u / (1 − u)) for the uniforms of one sample's steps 0, 1, 2, …: a logit above it means a one,
@@ -151,6 +158,18 @@ mod tests {
         let expected = philox([7, 1, 16 + 3, 1], [5, 0])[2];
         assert_eq!(word(5, (1 << 32) + 7, 64 + 2 * 16 + 3, PURPOSE_RESAMPLE), expected);
         assert!((0..1000).all(|at| resampling_uniform(5, 7, at) != uniform(5, 7, at)));
+        let words = |purpose| (0..1000).map(move |at| word(5, 7, at, purpose));
+        assert!((0..2).all(|purpose| words(purpose).all(|other| other != word(5, 7, 0, PURPOSE_MEMBER))));
+    }
+
+    #[test]
+    fn every_member_has_its_share() {
+        for n in [1, 2, 3, 64] {
+            let mut counts = vec![0_u32; n];
+            (0..64_000).for_each(|sample| counts[member(1, sample << 20, n)] += 1);
+            let expected = 64_000.0 / n as f64;
+            assert!(counts.iter().all(|&count| (f64::from(count) - expected).abs() <= 5.0 * expected.sqrt()));
+        }
     }
 
     #[test]

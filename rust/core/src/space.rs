@@ -3,7 +3,7 @@
 use crate::error::Error;
 
 /// The most dimensions a model may have.
-const MAX_DIMS: usize = 1 << 24;
+pub const MAX_DIMS: usize = 1 << 24;
 /// The most values a dimension can take.
 pub const MAX_CLASSES: u32 = 1 << 16;
 

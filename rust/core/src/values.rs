@@ -1,5 +1,7 @@
 //! Callers' arrays of values, of the smallest unsigned type that holds a space's classes.
 
+use std::ops::Range;
+
 use crate::{error::Error, space::Space};
 
 /// A type that values are stored in.
@@ -68,7 +70,7 @@ pub enum Values<'a> {
     U16(&'a [u16]),
 }
 
-impl Values<'_> {
+impl<'a> Values<'a> {
     /// Their type.
     pub fn dtype(&self) -> Dtype {
         match self {
@@ -88,6 +90,17 @@ impl Values<'_> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Some of them.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn slice(&self, range: Range<usize>) -> Values<'a> {
+        match self {
+            Values::U8(x) => Values::U8(&x[range]),
+            Values::U16(x) => Values::U16(&x[range]),
+        }
     }
 
     /// The value at a place.
@@ -129,6 +142,28 @@ impl<'a> ValuesMut<'a> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// To read.
+    pub fn read(&self) -> Values<'_> {
+        match self {
+            ValuesMut::U8(x) => Values::U8(x),
+            ValuesMut::U16(x) => Values::U16(x),
+        }
+    }
+
+    /// Writes the first rows of `from`, of `n_dims` values each, to the rows of these numbers. Both are of the same type.
+    pub(crate) fn scatter(&mut self, n_dims: usize, from: Values<'_>, rows: &[usize]) {
+        fn each<T: Copy>(n_dims: usize, from: &[T], rows: &[usize], out: &mut [T]) {
+            for (&row, from) in rows.iter().zip(from.chunks_exact(n_dims)) {
+                out[row * n_dims..][..n_dims].copy_from_slice(from);
+            }
+        }
+        match (self, from) {
+            (ValuesMut::U8(out), Values::U8(from)) => each(n_dims, from, rows, out),
+            (ValuesMut::U16(out), Values::U16(from)) => each(n_dims, from, rows, out),
+            _ => unreachable!("values of one type"),
+        }
     }
 
     /// Splits off the first `len`.

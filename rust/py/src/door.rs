@@ -26,7 +26,9 @@ pub fn raise(error: Error) -> PyErr {
     let message = error.to_string();
     match error {
         Error::Format(_) | Error::Codec(_) => FormatError::new_err(message),
-        Error::Support { .. } | Error::Empty { .. } | Error::Dtype { .. } => PyValueError::new_err(message),
+        Error::Support { .. } | Error::Mixture { .. } | Error::Empty { .. } | Error::Dtype { .. } => {
+            PyValueError::new_err(message)
+        }
         Error::Overflow { .. } => PyOverflowError::new_err(message),
         Error::Isa { .. } | Error::Threads { .. } => PyRuntimeError::new_err(message),
         Error::Memory { .. } => PyMemoryError::new_err(message),

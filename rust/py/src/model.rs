@@ -9,11 +9,12 @@ use std::{
 use ancestral_core::{
     checkpoint::{self, Checkpoint, Tensor},
     codec::{self, container::Container},
+    distribution::{self, Distribution},
     driver::{Allowed, Draw, Driver, Restrict, Score},
     engine::Batch,
     kernels::in_default_mode,
     model, models,
-    space::Classes,
+    space::{Classes, Space},
     values::{Dtype, Values},
 };
 use numpy::{PyArrayDyn, PyReadonlyArrayDyn, PyUntypedArrayMethods};
@@ -26,25 +27,27 @@ use crate::{
     values::{ReadValues, WriteValues},
 };
 
-/// A model of the core.
+/// A model of the core, or a mixture of several.
 #[pyclass(frozen, module = "ancestral._core")]
 pub struct Model {
     checkpoint: Checkpoint,
-    model: Box<dyn model::Model>,
+    distribution: Distribution,
     sha256: OnceLock<[u8; 32]>,
 }
 
 impl Model {
     fn new(checkpoint: Checkpoint) -> PyResult<Self> {
-        let model = models::build(&checkpoint).map_err(raise)?;
-        Ok(Self { checkpoint, model, sha256: OnceLock::new() })
+        let distribution = models::build(&checkpoint).map_err(raise)?;
+        Ok(Self { checkpoint, distribution, sha256: OnceLock::new() })
     }
 
-    /// Walks `n` samples, and fills the arrays.
-    fn run(&self, py: Python<'_>, driver: Driver<'_>, n: usize, mut arrays: Arrays<'_>, call: Call) -> PyResult<()> {
-        let outputs = arrays.outputs(&*self.model, n)?;
-        let Call { n_steps, threads, progress } = call;
-        walk(py, &*self.model, Batch { n, driver, n_steps, block_len: None, outputs, threads }, progress)
+    /// The model, unless it is a mixture.
+    fn one(&self) -> PyResult<&dyn model::Model> {
+        self.distribution.one().map_err(raise)
+    }
+
+    fn space(&self) -> &Space {
+        self.distribution.space()
     }
 
     fn sha256_of_file(&self) -> [u8; 32] {
@@ -54,30 +57,23 @@ impl Model {
     /// A compressed file, if this model has made it.
     fn container<'a>(&self, blob: &'a [u8]) -> PyResult<Container<'a>> {
         let container = Container::from_bytes(blob).map_err(raise)?;
-        container.check_model(&*self.model, &self.sha256_of_file()).map_err(raise)?;
+        container.check_model(self.one()?, &self.sha256_of_file()).map_err(raise)?;
         Ok(container)
     }
 
     /// The type of its values.
     fn values(&self) -> Dtype {
-        Dtype::of(self.model.space())
+        Dtype::of(self.space())
     }
 
     fn rows(&self, values: usize) -> PyResult<usize> {
-        let n_dims = self.model.space().n_dims();
+        let n_dims = self.space().n_dims();
         if values.is_multiple_of(n_dims) {
             Ok(values / n_dims)
         } else {
             Err(PyValueError::new_err(format!("x has {values} values; wanted a multiple of {n_dims}")))
         }
     }
-}
-
-/// How to run.
-struct Call {
-    n_steps: Option<usize>,
-    threads: usize,
-    progress: Option<Py<PyAny>>,
 }
 
 #[pymethods]
@@ -137,13 +133,13 @@ impl Model {
     /// Shape of one event.
     #[getter]
     fn event_shape(&self) -> Vec<usize> {
-        self.model.space().shape().to_vec()
+        self.space().shape().to_vec()
     }
 
     /// Values a dimension can take: one number, or where they differ a list of those of the event's flat dimensions.
     #[getter]
     fn n_classes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        match self.model.space().classes() {
+        match self.space().classes() {
             Classes::Same(n) => n.into_bound_py_any(py),
             Classes::PerDim(each) => each.into_bound_py_any(py),
         }
@@ -158,13 +154,20 @@ impl Model {
     /// Parameters that have an effect.
     #[getter]
     fn n_params(&self) -> usize {
-        self.model.n_params()
+        self.distribution.n_params()
     }
 
-    /// The flat dimension visited at each step; None where it is 0, 1, 2, ….
+    /// The flat dimension visited at each step; None where it is 0, 1, 2, …, and for a mixture.
     #[getter]
     fn order(&self) -> Option<Vec<u32>> {
-        self.model.space().order().map(<[u32]>::to_vec)
+        self.space().order().map(<[u32]>::to_vec)
+    }
+
+    /// The orders of a mixture's members, as `order`; None for a model.
+    #[getter]
+    fn orders(&self) -> Option<Vec<Option<Vec<u32>>>> {
+        let Distribution::Mixture(mixture) = &self.distribution else { return None };
+        Some(mixture.members().iter().map(|member| member.space().order().map(<[u32]>::to_vec)).collect())
     }
 
     /// SHA-256 of the bytes of its file.
@@ -176,7 +179,7 @@ impl Model {
     /// Shape of one sample's features; None where the model has none.
     #[getter]
     fn feature_shape(&self) -> Option<Vec<usize>> {
-        self.model.feature_shape()
+        self.distribution.feature_shape()
     }
 
     /// Fills the arrays that are given for the rows of `x`, walking `n_steps` steps: `log_prob` is that of their values, and
@@ -199,7 +202,7 @@ impl Model {
     ) -> PyResult<()> {
         let x = ReadValues::new("x", x, self.values())?;
         let values = x.all("x")?;
-        let arrays = Arrays {
+        let mut arrays = Arrays {
             log_prob: borrow("log_prob", log_prob)?,
             conditionals: borrow("conditionals", conditionals)?,
             surprise: borrow("surprise", surprise)?,
@@ -207,9 +210,10 @@ impl Model {
             features: borrow("features", features)?,
             ..Arrays::default()
         };
-        let n = self.rows(values.len())?;
-        let score = py.detach(|| Score::new(self.model.space(), values)).map_err(raise)?;
-        self.run(py, Driver::Score(&score), n, arrays, Call { n_steps, threads, progress })
+        let outputs = arrays.outputs(&self.distribution, self.rows(values.len())?)?;
+        interruptible(py, progress, |go_on| {
+            self.distribution.score(values, n_steps, outputs, distribution::Call { threads, go_on })
+        })
     }
 
     /// Fills `x`, and `log_prob` where given, with the draws `start`, `start + 1`, … of this seed.
@@ -231,9 +235,12 @@ impl Model {
         if start.checked_add(n as u64).is_none() {
             return Err(PyValueError::new_err(format!("start is {start}; the last index would not fit 64 bits")));
         }
-        let arrays = Arrays { x: Some(x), log_prob: borrow("log_prob", log_prob)?, ..Arrays::default() };
+        let mut arrays = Arrays { x: Some(x), log_prob: borrow("log_prob", log_prob)?, ..Arrays::default() };
+        let outputs = arrays.outputs(&self.distribution, n)?;
         let draw = Draw { seed, start, temperature: in_default_mode(|| temperature as f32) };
-        self.run(py, Driver::Decide(&draw), n, arrays, Call { n_steps: None, threads, progress })
+        interruptible(py, progress, |go_on| {
+            self.distribution.draw(&draw, n, outputs, distribution::Call { threads, go_on })
+        })
     }
 
     /// Draws `n_paths` paths for each row of sets, with the uniforms of the samples from the row's `first` on, and fills
@@ -256,7 +263,7 @@ impl Model {
         x: Option<&Bound<'_, PyAny>>,
         log_prob: Option<&Bound<'_, PyArrayDyn<f64>>>,
     ) -> PyResult<()> {
-        let space = self.model.space();
+        let (model, space) = (self.one()?, self.space());
         // Marks are bytes, whatever the model's values.
         let low = ReadValues::new("low", low, if high.is_some() { self.values() } else { Dtype::U8 })?;
         let high = high.map(|high| ReadValues::new("high", high, self.values())).transpose()?;
@@ -274,7 +281,7 @@ impl Model {
         if rows.checked_mul(n_paths) != Some(n) || last.is_none() {
             return Err(PyValueError::new_err(format!("{rows} rows with {n_paths} paths make no {n} samples")));
         }
-        let arrays = Arrays {
+        let mut arrays = Arrays {
             x: x.map(|x| WriteValues::new("x", x, self.values())).transpose()?,
             log_prob: borrow("log_prob", log_prob)?,
             log_weight: Some(writable("log_weight", log_weight)?),
@@ -283,7 +290,9 @@ impl Model {
         let restrict = py.detach(|| Restrict::new(space, allowed, seed, first, n_paths));
         let restrict = restrict.map_err(raise)?;
         let n_steps = (x.is_none() && log_prob.is_none()).then(|| restrict.n_steps());
-        self.run(py, Driver::Decide(&restrict), n, arrays, Call { n_steps, threads, progress })
+        let outputs = arrays.outputs(&self.distribution, n)?;
+        let driver = Driver::Decide(&restrict);
+        walk(py, model, Batch { n, driver, n_steps, block_len: None, outputs, threads }, progress)
     }
 
     /// The rows of `x` in a compressed file of blocks of `block_len` rows.
@@ -298,9 +307,10 @@ impl Model {
         let x = ReadValues::new("x", x, self.values())?;
         let values = x.all("x")?;
         let n = self.rows(values.len())?;
+        let model = self.one()?;
         let blob = interruptible(py, progress, |go_on| {
-            let score = Score::new(self.model.space(), values)?;
-            codec::encode(&*self.model, self.sha256_of_file(), &score, (n, block_len), threads, go_on)
+            let score = Score::new(model.space(), values)?;
+            codec::encode(model, self.sha256_of_file(), &score, (n, block_len), threads, go_on)
         })?;
         Ok(PyBytes::new(py, &blob))
     }
@@ -333,7 +343,8 @@ impl Model {
         if blocks.end > container.n_blocks() || n as u64 != rows {
             return Err(PyValueError::new_err(format!("x has {n} rows, which are not those of blocks {blocks:?}")));
         }
-        let x = x.slice("x", n * self.model.space().n_dims())?;
-        interruptible(py, progress, |go_on| codec::decode(&*self.model, &container, blocks, x, threads, go_on))
+        let x = x.slice("x", n * self.space().n_dims())?;
+        let model = self.one()?;
+        interruptible(py, progress, |go_on| codec::decode(model, &container, blocks, x, threads, go_on))
     }
 }

@@ -1,6 +1,6 @@
 //! The arrays that a walk fills.
 
-use ancestral_core::{model::Model, outputs::Outputs};
+use ancestral_core::{distribution::Distribution, outputs::Outputs};
 use numpy::{Element, PyArrayDyn, PyReadwriteArrayDyn};
 use pyo3::prelude::*;
 
@@ -23,9 +23,9 @@ pub struct Arrays<'py> {
 
 impl Arrays<'_> {
     /// As outputs of `n` samples.
-    pub fn outputs(&mut self, model: &dyn Model, n: usize) -> PyResult<Outputs<'_>> {
-        let space = model.space();
-        let n_features = model.feature_shape().map_or(0, |shape| shape.iter().product());
+    pub fn outputs(&mut self, distribution: &Distribution, n: usize) -> PyResult<Outputs<'_>> {
+        let space = distribution.space();
+        let n_features = distribution.feature_shape().map_or(0, |shape| shape.iter().product());
         Ok(Outputs {
             x: self.x.as_mut().map(|x| x.slice("x", n * space.n_dims())).transpose()?,
             log_prob: wanted("log_prob", &mut self.log_prob, n)?,

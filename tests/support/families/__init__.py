@@ -23,6 +23,9 @@ A new family is a file here with a subclass of `Family`, and a line in `FAMILIES
     save and load; pickle and copies                                           files, process
     other tensors; damaged and hostile files                                   from_tensors, {damaged,hostile}_files
     compression; hostile blobs                                                 compression, damaged_blobs
+
+Mixtures of orders have a list of their own, `MIXTURES`: what takes conditionals they refuse (mixtures), the rest runs
+over both lists (`EVERY_SMALL` and the like).
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from support.families.family import Family
 from support.families.fvsbn import FVSBN
 from support.families.gated_pixelcnn import GatedPixelCNN
 from support.families.made import MADE
+from support.families.made_orders import MADEOfOrders
 from support.families.nade import NADE
 from support.families.pixelcnn import PixelCNN
 from support.oracle import Config
@@ -43,11 +47,13 @@ FAMILIES: list[Family] = [
     GatedPixelCNN,
 ]
 
+MIXTURES: list[Family] = [MADEOfOrders]
+
 Models = dict[str, tuple[Family, Config]]
 
 
-def _named(which: str) -> Models:
-    pairs = [(name, (family, config)) for family in FAMILIES for name, config in getattr(family.configs, which).items()]
+def _named(which: str, families: list[Family] = FAMILIES) -> Models:
+    pairs = [(name, (family, config)) for family in families for name, config in getattr(family.configs, which).items()]
     assert len(dict(pairs)) == len(pairs), f"two of the models of {which} have the same name"
     return dict(pairs)
 
@@ -57,4 +63,10 @@ FEW = {name: SMALL[name] for family in FAMILIES for name in family.configs.few}
 MEDIUM = _named("medium")
 LARGE = _named("large")
 SHAPES = SMALL | _named("shapes")
-REFERENCES = _named("references")
+
+EVERY_SMALL = _named("small", FAMILIES + MIXTURES)
+EVERY_FEW = {name: EVERY_SMALL[name] for family in FAMILIES + MIXTURES for name in family.configs.few}
+EVERY_MEDIUM = _named("medium", FAMILIES + MIXTURES)
+EVERY_LARGE = _named("large", FAMILIES + MIXTURES)
+EVERY_SHAPE = EVERY_SMALL | _named("shapes", FAMILIES + MIXTURES)
+REFERENCES = _named("references", FAMILIES + MIXTURES)

@@ -58,7 +58,8 @@ class Family(ABC):
     """Its name in model files."""
     configs: ClassVar[Configs]
     lacks: ClassVar[frozenset[str]] = frozenset()
-    """Of "features" (of a whole event) and "features at a step"."""
+    """Of "features" (of a whole event), "features at a step", and "one order": a mixture has a likelihood and draws,
+    and nothing that takes conditionals."""
     revision: ClassVar[int] = 1
     """Of its arithmetic, as compressed files name it."""
     core_step: ClassVar[CoreStep | None] = None
@@ -112,6 +113,10 @@ class Family(ABC):
         """The flat dimension visited at each step."""
         order = config.get("order")
         return np.arange(self.n_dims(config)) if order is None else np.array(order, np.int64)
+
+    def members(self, config: Config) -> list[Config]:
+        """The models that p(x) is the mean of: several in a mixture."""
+        return [config]
 
     def graph(self, config: Config) -> Graph | None:
         """The network as a file says it, from docs/networks.md alone; None for a family that is known by its kind."""
@@ -181,7 +186,11 @@ class Family(ABC):
 
     def log_prob(self, config: Config, tensors: Tensors, x: npt.ArrayLike, temperature: float = 1.0) -> Float:
         """ln p(x) in nats, (n,); with a temperature, of the distribution that is drawn from with it."""
-        return -self.surprise(config, tensors, x, temperature).reshape(-1, self.n_dims(config)).sum(axis=1)
+        each = [self.surprise(member, tensors, x, temperature) for member in self.members(config)]
+        log_p = np.stack([-terms.reshape(-1, self.n_dims(config)).sum(axis=1) for terms in each])
+        largest = log_p.max(axis=0)
+        log_mean: Float = largest + np.log(np.exp(log_p - largest).mean(axis=0))
+        return log_mean
 
     def enumerate_events(self, config: Config) -> Events:
         """All events; row r spells r with a digit for each dimension, high digit first."""
@@ -206,7 +215,8 @@ class Family(ABC):
         """Random weights under the names and shapes of a file, masked entries zero, the last layer scaled so that
         the largest logit met on random events is about `scale`."""
         tensors = {name: value.astype(np.float32) for name, value in self.weights(config, rng).items()}
-        logits = self.logits(config, tensors, self.random_events(config, 64, rng))
+        x = self.random_events(config, 64, rng)
+        logits = np.stack([self.logits(member, tensors, x) for member in self.members(config)])
         reached = np.abs(logits[np.isfinite(logits)]).max()
         for name in self.last_layer(config):
             tensors[name] = (tensors[name] * (scale / max(reached, 1e-30))).astype(np.float32)

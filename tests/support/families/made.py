@@ -87,7 +87,7 @@ class MADEFamily(Family):
         """logits = (V ⊙ M^V) h + c + (A ⊙ M^A) u; of several masks, those of the mean of the distributions."""
         order, n_logits = self.order(config), _n_logits(config)
         each = []
-        for mask in range(config["n_masks"]):
+        for mask in _which(config):
             h = _layers(config, tensors, x, mask)[-1]
             z = h @ (tensors["out.weight"] * _masks(config, mask)[-1]).T + tensors["out.bias"]
             if config["direct"]:
@@ -104,7 +104,7 @@ class MADEFamily(Family):
         """The last hidden layer, of one mask after the other; with a step, 0 in units that may see later values."""
         n_steps = config["n_dims"] if step is None else step
         each = []
-        for mask in range(config["n_masks"]):
+        for mask in _which(config):
             known = _numbers(config, mask)[-2] <= n_steps  # m(k) is the last step, counted from 1, that unit k sees
             each.append(np.where(known, _layers(config, tensors, x, mask)[-1], 0.0))
         return np.concatenate(each, axis=1)
@@ -127,7 +127,7 @@ class MADEFamily(Family):
         if config["direct"]:
             dense("direct", "input", "direct", _numbers(config, 0)[-1])
         last, logits = [], []
-        for mask in range(config["n_masks"]):
+        for mask in _which(config):
             *_, outputs = numbers = _numbers(config, mask)
             h = "input"
             for i, m in enumerate(numbers[1:-1]):
@@ -137,7 +137,7 @@ class MADEFamily(Family):
             logits.append(dense(f"out mask {mask}", h, "out", outputs))
             if config["direct"]:
                 logits[-1] = combine(f"sum mask {mask}", "add", [logits[-1], "direct"])
-        several = config["n_masks"] > 1
+        several = len(_which(config)) > 1
         return {
             "space": {"event_shape": [config["n_dims"]], "n_classes": config["n_classes"], "order": config["order"]},
             "nodes": nodes,
@@ -147,7 +147,7 @@ class MADEFamily(Family):
 
     def weights(self, config: Config, rng: np.random.Generator) -> Float64Tensors:
         tensors: Float64Tensors = {}
-        for name, mask in _acting(config).items():
+        for name, mask in _acting(self.members(config)).items():
             n_inputs = max(1, np.count_nonzero(mask) // len(mask))
             tensors[f"{name}.weight"] = rng.normal(size=mask.shape) * mask * math.sqrt(4.0 / n_inputs)
             if name != "direct":
@@ -164,7 +164,7 @@ class MADEFamily(Family):
 
     def n_params(self, config: Config) -> int:
         """Weights that act under some mask, and biases."""
-        acting = _acting(config).items()
+        acting = _acting(self.members(config)).items()
         return sum(np.count_nonzero(mask) + (0 if name == "direct" else len(mask)) for name, mask in acting)
 
     def of_bits(self, n_dims: int) -> Config:
@@ -187,6 +187,11 @@ class MADEFamily(Family):
             n_masks=1 if degrees == "natural" else draw(st.integers(1, 3)),
             direct=draw(st.booleans()),
         )
+
+
+def _which(config: Config) -> list[int]:
+    """The draws of m(k) that a model has: the first ones; as a member of a mixture, one that it says."""
+    return [config["mask"]] if "mask" in config else list(range(config["n_masks"]))
 
 
 def _n_logits(config: Config) -> int:
@@ -221,18 +226,23 @@ def _numbers(config: Config, mask: int) -> list[Numbers]:
     d = np.repeat(place + 1, n_logits)
     random = np.random.RandomState(config["seed"])
     for _ in range(mask + 1):
-        layers = [d]
-        least = 1
-        for size in config["hidden"]:
-            if n_dims == 1:
-                m = np.zeros(size, np.int64)  # there is nothing to see
-            elif config["degrees"] == "natural":
-                m = 1 + np.arange(size) * (n_dims - 1) // size
-            else:
-                m = random.randint(least, n_dims, size)
-                least = m.min()
-            layers.append(m)
-    return [*layers, d - 1]
+        hidden = drawn_numbers(config, random)
+    return [d, *hidden, d - 1]
+
+
+def drawn_numbers(config: Config, random: np.random.RandomState) -> list[Numbers]:
+    """m(k) of the hidden units of each layer: the next ones that are drawn, if they are."""
+    n_dims, least, hidden = config["n_dims"], 1, []
+    for size in config["hidden"]:
+        if n_dims == 1:
+            m = np.zeros(size, np.int64)  # there is nothing to see
+        elif config["degrees"] == "natural":
+            m = 1 + np.arange(size) * (n_dims - 1) // size
+        else:
+            m = random.randint(least, n_dims, size)
+            least = m.min()
+        hidden.append(m)
+    return hidden
 
 
 def _masks(config: Config, mask: int) -> list[npt.NDArray[np.bool_]]:
@@ -247,11 +257,12 @@ def _direct_mask(config: Config) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def _acting(config: Config) -> dict[str, npt.NDArray[np.bool_]]:
+def _acting(members: list[Config]) -> dict[str, npt.NDArray[np.bool_]]:
     """Where the weights of each layer act under some mask."""
-    layers = zip(*(_masks(config, mask) for mask in range(config["n_masks"])), strict=True)
+    layers = zip(*(_masks(config, mask) for config in members for mask in _which(config)), strict=True)
     *hidden, out = (np.any(masks, axis=0) for masks in layers)
-    direct = {"direct": _direct_mask(config)} if config["direct"] else {}
+    direct_masks = [_direct_mask(config) for config in members if config["direct"]]
+    direct = {"direct": np.any(direct_masks, axis=0)} if direct_masks else {}
     return {f"hidden.{i}": mask for i, mask in enumerate(hidden)} | {"out": out} | direct
 
 

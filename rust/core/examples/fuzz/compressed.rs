@@ -6,6 +6,7 @@ use ancestral_core::{
         self,
         container::{self, Container, Header},
     },
+    distribution::Distribution,
     driver::Score,
     error::Error,
     model::Model,
@@ -48,7 +49,7 @@ impl Coder {
     /// None for a model that is not built, or overflows.
     fn new(rng: &mut Rng) -> Option<Self> {
         let checkpoint = model::checkpoint(rng);
-        let model = models::build(&checkpoint).ok()?;
+        let model = models::build(&checkpoint).and_then(Distribution::into_one).ok()?;
         let mut coder = Self { model, sha256: checkpoint.sha256(), files: vec![] };
         for _ in 0..8 {
             let (space, n) = (coder.model.space(), rng.usize(..40));

@@ -1,4 +1,5 @@
-//! Small networks of any layers, over vectors and images. Most are sound; some leak, or add nodes that do not fit.
+//! Small networks of any layers, over vectors and images, and mixtures of them. Most are sound; some leak, or add nodes that do not
+//! fit.
 
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -41,7 +42,7 @@ pub fn network(rng: &mut Rng) -> Parts {
         builder.sum(from, before.clone());
         let [.., a, b] = &builder.nodes[..] else { unreachable!("two sums at least") };
         let from = json!([a["name"], b["name"]]);
-        builder.push(json!({"op": "average", "from": from}), before);
+        builder.push(json!({"op": "average", "from": from}), before.clone());
     }
     let output = builder.nodes.last().expect("the output")["name"].clone();
     let shown = builder.source();
@@ -49,7 +50,30 @@ pub fn network(rng: &mut Rng) -> Parts {
     let Builder { nodes, shapes, .. } = builder;
     let space = json!({"event_shape": shape, "n_classes": n_classes, "order": null});
     let graph = json!({"space": space, "nodes": nodes, "output": output, "features": features});
+    let graph = if rng.u8(..3) == 0 { mixture(rng, &graph, &before) } else { graph };
     ("Network", json!({}), Some(graph), shapes)
+}
+
+/// Some networks like this one: of vectors, most in an order of their own, with outputs that see what comes before.
+fn mixture(rng: &mut Rng, graph: &Value, before: &[i32]) -> Value {
+    let dims = graph["space"]["event_shape"][0].as_u64().expect("a number") as i32;
+    let is_image = graph["space"]["event_shape"].as_array().is_some_and(|shape| shape.len() > 1);
+    let members = (0..rng.usize(2..6)).map(|_| {
+        let mut member = graph.clone();
+        if !is_image && rng.u8(..4) > 0 {
+            let mut steps: Vec<i32> = (0..dims).collect();
+            rng.shuffle(&mut steps);
+            let visited = |step: i32| steps.iter().position(|&of_dim| of_dim == step).expect("a step");
+            member["space"]["order"] = (0..dims).map(visited).collect();
+            for node in member["nodes"].as_array_mut().expect("nodes") {
+                if node["degrees"] == json!(before) {
+                    node["degrees"] = before.iter().map(|dim| steps[(dim + 1) as usize] - 1).collect();
+                }
+            }
+        }
+        member
+    });
+    json!({"members": members.collect::<Vec<_>>()})
 }
 
 impl Builder<'_> {

@@ -18,6 +18,7 @@ const STRINGS: &[&str] = &[
     "W", "c", "V", "b", "weight", "bias", "input.weight", "head_out.bias", "blocks.0.conv.weight", "\u{0}",
     "\u{1b}[31m", "é", "null", "{}", "x", "n0", "n1", "n2", "n5", "t0", "t1", "t2", "values", "one_hot", "taps", "dense", "relu",
     "leaky_relu", "elu", "concat_elu", "tanh", "sigmoid", "silu", "gelu", "gate", "add", "multiply", "concat", "average",
+    "members", "nodes", "order",
 ];
 
 /// Damages the header in one way, and returns its text.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ancestral_core::{
     checkpoint::{Checkpoint, Tensor},
+    distribution::{Call, Distribution},
     driver::{Allowed, Draw, Driver, Restrict, Score},
     engine::{self, Batch},
     error::Error,
@@ -88,19 +89,28 @@ impl Target for ModelFiles {
     fn run(&self, input: &[u8]) -> Result<bool, String> {
         let (read, peak) = peak_of(|| {
             let checkpoint = Checkpoint::from_bytes(input)?;
-            models::build(&checkpoint).map(|model| (checkpoint, model))
+            models::build(&checkpoint).map(|distribution| (checkpoint, distribution))
         });
         // The order of an image of several channels is all that a model's size can make large in a small file.
-        let order = read.as_ref().map_or(0, |(_, model)| 5 * model.space().order().map_or(0, <[u32]>::len));
+        let order = read.as_ref().map_or(0, |(_, distribution)| match distribution {
+            Distribution::Model(model) => order_bytes(&**model),
+            Distribution::Mixture(mixture) => mixture.members().iter().map(|member| order_bytes(&**member)).sum(),
+        });
         let most = MEMORY.0 * input.len() + MEMORY.1 + order;
         if peak > most {
             return Err(format!("{peak} bytes allocated for {} of input; at most {most} were promised", input.len()));
         }
         match read {
-            Ok((checkpoint, model)) => {
+            Ok((checkpoint, distribution)) => {
                 comes_back(&checkpoint)?;
-                if model.space().n_dims() <= WALKED.0 && model.cost() <= WALKED.1 {
-                    walks(&*model, input.len() as u64)?;
+                let seed = input.len() as u64;
+                let small = |model: &dyn Model| model.space().n_dims() <= WALKED.0 && model.cost() <= WALKED.1;
+                match &distribution {
+                    Distribution::Model(model) if small(&**model) => walks(&**model, seed)?,
+                    Distribution::Mixture(mixture) if mixture.members().iter().all(|member| small(&**member)) => {
+                        mixes(&distribution, seed)?;
+                    }
+                    _ => {}
                 }
                 Ok(true)
             }
@@ -195,6 +205,27 @@ fn comes_back(checkpoint: &Checkpoint) -> Result<(), String> {
         Ok(_) => Err("the file came back as another model".into()),
         Err(error) => Err(format!("the file did not come back: {error}")),
     }
+}
+
+fn order_bytes(model: &dyn Model) -> usize {
+    5 * model.space().order().map_or(0, <[u32]>::len)
+}
+
+/// Draws and scores a mixture; the outputs are in range and agree.
+fn mixes(mixture: &Distribution, seed: u64) -> Result<(), String> {
+    let (mut x, mut drawn, mut scored) = (Array::new(mixture.space(), N), [f64::NAN; N], [f64::NAN; N]);
+    let outputs = Outputs { x: Some(x.write()), log_prob: Some(&mut drawn), ..Outputs::default() };
+    match mixture.draw(&Draw::new(seed, seed << 40), N, outputs, Call { threads: 1, go_on: &mut |_| true }) {
+        Ok(()) => {}
+        Err(Error::Overflow { .. }) => return Ok(()),
+        Err(other) => return Err(format!("{other:?} from a walk")),
+    }
+    let outputs = Outputs { log_prob: Some(&mut scored), ..Outputs::default() };
+    let result = mixture.score(x.read(), None, outputs, Call { threads: 1, go_on: &mut |_| true });
+    result.map_err(|error| format!("what was drawn cannot be scored: {error}"))?;
+    let holds = |promise: &str, holds: bool| if holds { Ok(()) } else { Err(promise.to_owned()) };
+    holds("log_prob of a draw and of its score agree to the bit", drawn.map(f64::to_bits) == scored.map(f64::to_bits))?;
+    holds("log_prob is at most 0", scored.iter().all(|&nats| nats <= 0.0))
 }
 
 /// Draws, scores and restricts; the outputs are in range and agree.

@@ -13,32 +13,44 @@ use std::iter;
 
 use crate::{
     checkpoint::Checkpoint,
+    distribution::Distribution,
     error::Error,
     kernels::in_default_mode,
+    mixture::Mixture,
     model::Model,
-    net::{Network, version1},
+    net::{Network, spec, version1},
 };
 
-/// Builds the model that a checkpoint describes.
+/// Builds what a checkpoint describes.
 ///
 /// # Errors
 /// [`Error::Format`] if the kind is unknown, the config is not the kind's, or the tensors are not the config's.
-pub fn build(checkpoint: &Checkpoint) -> Result<Box<dyn Model>, Error> {
-    in_default_mode(|| -> Result<Box<dyn Model>, Error> {
+pub fn build(checkpoint: &Checkpoint) -> Result<Distribution, Error> {
+    in_default_mode(|| {
         let Checkpoint { kind, graph, tensors, .. } = checkpoint;
-        match (kind.as_str(), graph) {
-            (fvsbn::KIND, None) => Ok(Box::new(Fvsbn::new(checkpoint)?)),
-            (nade::KIND, None) => Ok(Box::new(Nade::new(checkpoint)?)),
-            (fvsbn::KIND | nade::KIND, Some(_)) => Err(Error::format(format!("a {kind} has no graph"))),
-            (_, Some(graph)) => Ok(Box::new(Network::new(graph, tensors)?)),
-            (version1::PIXEL_CNN, None) => Ok(Box::new(version1::pixel_cnn(checkpoint)?)),
-            (other, None) => Err(Error::format(format!(
-                "unknown kind {other:?} without a graph; this release knows {}, {} and {}",
-                fvsbn::KIND,
-                nade::KIND,
-                version1::PIXEL_CNN
-            ))),
-        }
+        let model: Box<dyn Model> = match (kind.as_str(), graph) {
+            (fvsbn::KIND, None) => Box::new(Fvsbn::new(checkpoint)?),
+            (nade::KIND, None) => Box::new(Nade::new(checkpoint)?),
+            (fvsbn::KIND | nade::KIND, Some(_)) => return Err(Error::format(format!("a {kind} has no graph"))),
+            (_, Some(graph)) => match spec::members(graph)? {
+                Some(members) => {
+                    let (networks, n_params) = Network::several(members, tensors)?;
+                    let members = networks.into_iter().map(|network| Box::new(network) as Box<dyn Model>);
+                    return Mixture::new(members.collect(), n_params).map(Distribution::Mixture);
+                }
+                None => Box::new(Network::new(graph, tensors)?),
+            },
+            (version1::PIXEL_CNN, None) => Box::new(version1::pixel_cnn(checkpoint)?),
+            (other, None) => {
+                return Err(Error::format(format!(
+                    "unknown kind {other:?} without a graph; this release knows {}, {} and {}",
+                    fvsbn::KIND,
+                    nade::KIND,
+                    version1::PIXEL_CNN
+                )));
+            }
+        };
+        Ok(Distribution::Model(model))
     })
 }
 

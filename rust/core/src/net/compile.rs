@@ -1,13 +1,12 @@
 //! From the graph that a file says to one that can be run: names resolved, shapes compared, causality proved.
 
 mod bounds;
+mod supply;
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet, HashMap},
-};
+use std::{borrow::Cow, collections::HashMap};
 
 use self::bounds::{Bound, place};
+pub use self::supply::{Supply, Tensors};
 use super::{
     graph::{Graph, Node, Op},
     lag::Lag,
@@ -20,50 +19,26 @@ use crate::{
     layers::{combine::Pair, pointwise::Pointwise},
 };
 
-/// Weights that the nodes may read for each float of the file: several may read one tensor, each with masks of its own.
-const MOST_WEIGHTS: usize = 64;
-/// Channels that the nodes may have for each float of the file, and beside that. Few nodes that widen could make many of few.
-const MOST_CHANNELS: (usize, usize) = (8, 4096);
-
-/// Tensors by name.
-type Tensors = BTreeMap<String, Tensor>;
-
 /// What is known of a graph as it is read node by node.
-struct Compiler<'a> {
-    sites: &'a Sites,
-    tensors: &'a Tensors,
+struct Compiler<'a, 's> {
+    sites: &'s Sites,
+    supply: &'s mut Supply<'a>,
     nodes: Vec<Node<'a>>,
     by_name: HashMap<String, usize>,
     /// For each channel of each node, what it depends on last.
     bounds: Vec<Vec<Bound>>,
-    /// Tensors read so far.
-    read: BTreeSet<&'a str>,
-    /// Floats of the file, and weights and channels so far.
-    n_floats: usize,
-    n_weights: usize,
-    n_channels: usize,
 }
 
 /// A layer, the degrees of its channels, and their bounds.
 type Layer<'a> = (Op<'a>, Vec<i32>, Vec<Bound>);
 
-/// The graph of a file with these tensors.
+/// A graph of a file with these tensors, of which it may be one of several.
 ///
 /// # Errors
-/// [`Error::Format`], which names the node, if a node reads what is not there or stands after it, a tensor has another shape, or one is
-/// not used; if the graph leaks, with the path on which it does.
-pub fn compile<'a>(spec: &Spec<'_>, sites: &'a Sites, tensors: &'a Tensors) -> Result<Graph<'a>, Error> {
-    let mut compiler = Compiler {
-        sites,
-        tensors,
-        nodes: Vec::new(),
-        by_name: HashMap::new(),
-        bounds: Vec::new(),
-        read: BTreeSet::new(),
-        n_floats: tensors.values().map(|tensor| tensor.data().len()).sum(),
-        n_weights: 0,
-        n_channels: 0,
-    };
+/// [`Error::Format`], which names the node, if a node reads what is not there or stands after it, a tensor has another shape, or more is
+/// made of the tensors than a file may; if the graph leaks, with the path on which it does.
+pub fn compile<'a>(spec: &Spec<'_>, sites: &Sites, supply: &mut Supply<'a>) -> Result<Graph<'a>, Error> {
+    let mut compiler = Compiler { sites, supply, nodes: Vec::new(), by_name: HashMap::new(), bounds: Vec::new() };
     for node in spec.nodes() {
         let node = node?;
         let name = node.name.clone();
@@ -73,13 +48,10 @@ pub fn compile<'a>(spec: &Spec<'_>, sites: &'a Sites, tensors: &'a Tensors) -> R
     compiler.check_output(output)?;
     let features = spec.fields.features.as_ref().map(|name| compiler.find(name)).transpose();
     let features = features.map_err(|reason| Error::format(format!("features: {reason}")))?;
-    if let Some(name) = tensors.keys().find(|name| !compiler.read.contains(name.as_str())) {
-        return Err(Error::format(format!("unexpected tensor {name:?}: no node of the graph reads it")));
-    }
     Ok(Graph { nodes: compiler.nodes, output, features })
 }
 
-impl<'a> Compiler<'a> {
+impl<'a> Compiler<'a, '_> {
     fn find(&self, name: &str) -> Result<usize, String> {
         self.by_name.get(name).copied().ok_or_else(|| {
             format!("it reads {name:?}, which is no node before it; what goes round in a circle cannot be computed")
@@ -100,7 +72,7 @@ impl<'a> Compiler<'a> {
             return Err("the first node, and no other, is the input: \"values\" or \"one_hot\"".into());
         }
         // A node has groups of channels, as many as a site has dimensions.
-        self.spend(self.sites.n_dims())?;
+        self.supply.spend(self.sites.n_dims())?;
         let layer = self.layer(layer)?;
         if self.by_name.insert(name.clone(), self.nodes.len()).is_some() {
             return Err("another node has the same name".into());
@@ -114,22 +86,6 @@ impl<'a> Compiler<'a> {
         self.nodes.push(Node { name, op, degrees, lag });
         self.bounds.push(bounds);
         self.nodes.len() - 1
-    }
-
-    fn tensor(&mut self, name: &str) -> Result<&'a Tensor, String> {
-        let (name, tensor) = self.tensors.get_key_value(name).ok_or_else(|| format!("tensor {name:?} is missing"))?;
-        self.read.insert(name);
-        Ok(tensor)
-    }
-
-    /// Counts so many channels more, before there is memory for them.
-    fn spend(&mut self, n_channels: usize) -> Result<(), String> {
-        self.n_channels = self.n_channels.saturating_add(n_channels);
-        let most = MOST_CHANNELS.0.saturating_mul(self.n_floats).saturating_add(MOST_CHANNELS.1);
-        if self.n_channels <= most {
-            return Ok(());
-        }
-        Err(format!("the nodes have more than {most} channels, too many for a file of {} floats", self.n_floats))
     }
 
     /// A layer, its degrees, and its channels' bounds.
@@ -192,7 +148,7 @@ impl<'a> Compiler<'a> {
 
     /// The input, with so many channels for each dimension of the site.
     fn input(&mut self, op: Op<'a>, widths: &[usize]) -> Result<Layer<'a>, String> {
-        self.spend(widths.iter().sum())?;
+        self.supply.spend(widths.iter().sum())?;
         let steps = self.sites.steps.iter().zip(widths);
         let degrees: Vec<_> = steps.flat_map(|(&step, &width)| std::iter::repeat_n(step as i32, width)).collect();
         let bounds = degrees.iter().map(|&degree| Bound { lag: Lag::own_site(degree), via: None }).collect();
@@ -202,7 +158,7 @@ impl<'a> Compiler<'a> {
     /// What is computed channel by channel from nodes of the same channels.
     fn same(&mut self, op: Op<'a>) -> Result<Layer<'a>, String> {
         let sources = op.sources();
-        self.spend(self.nodes[sources[0]].degrees.len())?;
+        self.supply.spend(self.nodes[sources[0]].degrees.len())?;
         let degrees = self.nodes[sources[0]].degrees.clone();
         let bounds = (0..degrees.len()).map(|channel| {
             let last = sources.iter().map(|&node| (self.bounds[node][channel].lag, node)).max();
@@ -213,7 +169,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn concatenated(&mut self, from: Vec<usize>) -> Result<Layer<'a>, String> {
-        self.spend(from.iter().map(|&node| self.nodes[node].degrees.len()).sum())?;
+        self.supply.spend(from.iter().map(|&node| self.nodes[node].degrees.len()).sum())?;
         let channels = || from.iter().flat_map(|&node| (0..self.nodes[node].degrees.len()).map(move |c| (node, c)));
         let degrees = channels().map(|(node, channel)| self.nodes[node].degrees[channel]).collect();
         let bounds = channels().map(|at| Bound { lag: self.bounds[at.0][at.1].lag, via: place(at) }).collect();
@@ -258,25 +214,18 @@ impl<'a> Compiler<'a> {
         if let Some(twice) = offsets.iter().enumerate().find(|(at, offset)| offsets[..*at].contains(offset)) {
             return Err(format!("the offset {:?} stands twice", twice.1));
         }
-        let tensor = self.tensor(weight)?;
-        let n_out = tensor.shape().first().copied().unwrap_or(0);
-        self.spend(n_out)?;
-        let mut wanted = vec![n_out, self.nodes[from].degrees.len()];
-        wanted.extend((!dense).then_some(offsets.len()));
-        check_shape(weight, tensor, &wanted)?;
-        let weight = Cow::Borrowed(tensor.data());
+        let n_in = self.nodes[from].degrees.len();
+        let shape = |tensor: &Tensor| {
+            let n_out = tensor.shape().first().copied().unwrap_or(0);
+            [n_out, n_in].into_iter().chain((!dense).then_some(offsets.len())).collect()
+        };
+        let tensor = self.supply.tensor(weight, shape)?;
+        let (n_out, weight) = (tensor.shape()[0], Cow::Borrowed(tensor.data()));
+        self.supply.spend(n_out)?;
         let bias = match bias {
-            Some(name) => {
-                let tensor = self.tensor(name)?;
-                check_shape(name, tensor, &[n_out])?;
-                Cow::Borrowed(tensor.data())
-            }
+            Some(name) => Cow::Borrowed(self.supply.tensor(name, |_| vec![n_out])?.data()),
             None => Cow::Owned(vec![0.0; n_out]),
         };
-        self.n_weights = self.n_weights.saturating_add(weight.len() + n_out);
-        if self.n_weights / MOST_WEIGHTS > self.n_floats {
-            return Err(format!("the nodes read the file's tensors more than {MOST_WEIGHTS} times over"));
-        }
         let degrees = degrees.unwrap_or_else(|| vec![-1; n_out]);
         let last = self.sites.n_dims() as i32 - 1;
         if degrees.len() != n_out {
@@ -288,13 +237,6 @@ impl<'a> Compiler<'a> {
         let bounds = self.bounds_of_taps(from, &offsets, &degrees);
         Ok((Op::Taps { from, offsets, weight, bias }, degrees, bounds))
     }
-}
-
-fn check_shape(name: &str, tensor: &Tensor, wanted: &[usize]) -> Result<(), String> {
-    if tensor.shape() == wanted {
-        return Ok(());
-    }
-    Err(format!("tensor {name:?} has shape {:?}; wanted {wanted:?}", tensor.shape()))
 }
 
 #[cfg(test)]

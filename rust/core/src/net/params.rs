@@ -1,15 +1,15 @@
-//! How many parameters of a graph have an effect.
+//! How many parameters have an effect.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::graph::{Graph, Op};
 
-/// Weights that act on some output, and biases; those that several nodes share count once.
-pub fn n_params(graph: &Graph<'_>) -> usize {
+/// Weights of some graphs that act on some output, and biases; those that several nodes share count once.
+pub fn n_params<'g>(graphs: impl IntoIterator<Item = &'g Graph<'g>>) -> usize {
     // Nodes by the weights and biases that they read, which are told apart by where they are.
     let mut by_weight: BTreeMap<*const f32, Vec<Connections<'_>>> = BTreeMap::new();
     let mut biases: BTreeMap<*const f32, usize> = BTreeMap::new();
-    for node in &graph.nodes {
+    for (graph, node) in graphs.into_iter().flat_map(|graph| graph.nodes.iter().map(move |node| (graph, node))) {
         if let Op::Taps { from, offsets, weight, bias } = &node.op {
             let own_site = offsets.contains(&[0, 0]);
             let elsewhere = offsets.len() - usize::from(own_site);

@@ -8,6 +8,8 @@
 //!            {"name": "y", "op": "dense", "from": "h", "weight": "out.weight", "bias": "out.bias", "degrees": [-1, 0, 1]}],
 //!  "output": "y", "features": "h"}
 //! ```
+//!
+//! A mixture has several graphs instead, which may read the same tensors: `{"members": [graph, graph]}`.
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
@@ -17,8 +19,10 @@ use crate::{
     space::{Classes, Space},
 };
 
-/// The most nodes of a graph.
-const MAX_NODES: usize = 4096;
+/// The most nodes of a graph, and of all members of a mixture together.
+pub const MAX_NODES: usize = 4096;
+/// The most members of a mixture.
+pub const MAX_MEMBERS: usize = 64;
 
 /// The graph of a file.
 #[derive(Clone, Debug)]
@@ -42,6 +46,25 @@ pub struct Fields {
     /// The node that `features` shows.
     #[serde(default)]
     pub features: Option<String>,
+}
+
+/// The graphs of the members of a mixture; none where the graph of a file is that of one network.
+///
+/// # Errors
+/// [`Error::Format`] if there is but one, or too many, or something else beside them.
+pub fn members(graph: &Value) -> Result<Option<&[Value]>, Error> {
+    let Some(members) = graph.get("members") else { return Ok(None) };
+    if let Some(other) = graph.as_object().and_then(|fields| fields.keys().find(|key| *key != "members")) {
+        return Err(Error::format(format!("the graph has members, and {other:?} beside them")));
+    }
+    match members.as_array() {
+        Some(members) if (2..=MAX_MEMBERS).contains(&members.len()) => Ok(Some(members)),
+        Some(members) => {
+            let n = members.len();
+            Err(Error::format(format!("the graph has {n} members; wanted 2 to {MAX_MEMBERS}")))
+        }
+        None => Err(Error::format("the members of the graph are no list")),
+    }
 }
 
 /// The space of a file.
@@ -182,6 +205,11 @@ impl<'a> Spec<'a> {
         Ok(Self { nodes, fields })
     }
 
+    /// The number of nodes.
+    pub fn n_nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// The nodes in their order.
     pub fn nodes(&self) -> impl Iterator<Item = Result<NodeSpec, Error>> {
         self.nodes.iter().enumerate().map(|(at, node)| {
@@ -203,6 +231,27 @@ mod tests {
         let graph = json!({"space": {"event_shape": [3], "n_classes": 2}, "nodes": [node], "output": "y"});
         let spec = Spec::from_json(&graph).expect("the fields of a graph");
         spec.nodes().next().expect("one node").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn members_are_two_at_least_and_nothing_beside_them() {
+        let of = |n: usize| json!({"members": vec![json!({}); n]});
+        assert_eq!(members(&json!({"nodes": []})), Ok(None));
+        assert_eq!(members(&json!([])), Ok(None));
+        for n in [2, MAX_MEMBERS] {
+            assert_eq!(members(&of(n)).map(|members| members.map(<[Value]>::len)), Ok(Some(n)));
+        }
+        let mut beside = of(2);
+        beside["output"] = "y".into();
+        for (graph, reason) in [
+            (of(0), "the graph has 0 members; wanted 2 to 64"),
+            (of(1), "the graph has 1 members; wanted 2 to 64"),
+            (of(65), "the graph has 65 members; wanted 2 to 64"),
+            (beside, "the graph has members, and \"output\" beside them"),
+            (json!({"members": {}}), "the members of the graph are no list"),
+        ] {
+            assert_eq!(members(&graph), Err(Error::format(reason)));
+        }
     }
 
     #[test]

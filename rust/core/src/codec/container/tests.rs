@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     checkpoint::{Checkpoint, Tensor},
+    distribution::Distribution,
     models,
 };
 
@@ -26,7 +27,9 @@ fn fvsbn(n_dims: usize) -> Box<dyn Model> {
     };
     let tensors = [tensor("weight", vec![n_dims, n_dims]), tensor("bias", vec![n_dims])].into();
     let config = serde_json::json!({"n_dims": n_dims, "order": null});
-    models::build(&Checkpoint { kind: "FVSBN".into(), config, graph: None, tensors }).unwrap()
+    models::build(&Checkpoint { kind: "FVSBN".into(), config, graph: None, tensors })
+        .and_then(Distribution::into_one)
+        .unwrap()
 }
 
 fn payloads() -> Vec<Vec<u8>> {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::{KIND, LANES};
 use crate::{
     checkpoint::{Checkpoint, Tensor},
+    distribution::Distribution,
     driver::{Draw, Driver, Score},
     engine::{self, Batch},
     kernels::{Isa, Pack, flat},
@@ -47,7 +48,8 @@ proptest! {
             ("bias".into(), Tensor::new("bias", vec![n_dims], bias.clone()).unwrap()),
         ];
         let config = serde_json::json!({"n_dims": n_dims, "order": null});
-        let model = models::build(&Checkpoint { kind: KIND.into(), config, graph: None, tensors: tensors.into() }).unwrap();
+        let model = models::build(&Checkpoint { kind: KIND.into(), config, graph: None, tensors: tensors.into() });
+        let model = model.and_then(Distribution::into_one).unwrap();
 
         let (mut x, mut drawn) = (vec![0; n * n_dims], vec![0.0; n]);
         let outputs = Outputs { x: Some(ValuesMut::U8(&mut x)), log_prob: Some(&mut drawn), ..Outputs::default() };

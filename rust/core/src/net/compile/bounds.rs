@@ -19,7 +19,7 @@ pub(super) fn place((node, channel): (usize, usize)) -> Option<(u32, u32)> {
     Some((node as u32, channel as u32))
 }
 
-impl Compiler<'_> {
+impl Compiler<'_, '_> {
     /// The bounds of the outputs of taps: what they read at other sites is the same for all of them, and at their own they read the
     /// inputs whose degrees are at most theirs.
     pub(super) fn bounds_of_taps(&self, from: usize, offsets: &[[i32; 2]], degrees: &[i32]) -> Vec<Bound> {

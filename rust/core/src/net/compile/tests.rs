@@ -23,7 +23,9 @@ fn message(graph: &Value, tensors: &Tensors) -> Result<(), String> {
         .without_raster_order()
         .and_then(|space| Sites::of(&space))
         .map_err(|error| error.to_string())?;
-    compile(&spec, &sites, tensors).map(drop).map_err(|error| error.to_string())
+    let mut supply = Supply::new(tensors);
+    let compiled = compile(&spec, &sites, &mut supply).and_then(|_| supply.check_all_read());
+    compiled.map_err(|error| error.to_string())
 }
 
 /// Three bits, and the nodes after the input.

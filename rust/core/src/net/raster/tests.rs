@@ -10,7 +10,7 @@ use crate::{
     kernels::{Isa, Kernel, LANES, Lanes, Pack},
     layers::{combine::Pair, gate, pointwise::Pointwise},
     net::{
-        compile::compile,
+        compile::{Supply, compile},
         graph::{Graph, Op},
         sites::Sites,
         spec::Spec,
@@ -268,7 +268,7 @@ fn check(net: &Builder, shape: [usize; 3]) {
     let spec = Spec::from_json(&json).expect("a graph");
     let space = spec.fields.space.without_raster_order().expect("a space");
     let sites = Sites::of(&space).expect("an image");
-    let graph = compile(&spec, &sites, &net.tensors).expect("causal");
+    let graph = compile(&spec, &sites, &mut Supply::new(&net.tensors)).expect("causal");
     let raster = Raster::new(&graph, sites.clone()).expect("in the order of the pixels");
     let [channels, height, width] = shape;
     let mut numbers = Numbers(7);
@@ -327,7 +327,7 @@ fn a_plan_fills_the_vectors() {
         let json = net.graph([1, 3, 4], "out", "features");
         let spec = Spec::from_json(&json).expect("a graph");
         let sites = Sites::of(&spec.fields.space.without_raster_order().expect("a space")).expect("an image");
-        let graph = compile(&spec, &sites, &net.tensors).expect("causal");
+        let graph = compile(&spec, &sites, &mut Supply::new(&net.tensors)).expect("causal");
         Raster::new(&graph, sites.clone()).expect("in the order of the pixels")
     };
     let lanes = |raster: &Raster, n| raster.plan(n).in_lanes == InLanes::Sites;

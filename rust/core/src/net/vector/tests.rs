@@ -496,5 +496,5 @@ fn masked_weights_are_not_counted() {
     let net = Vector::new(&case.graph, &sites(&case.dims)).unwrap();
     // What the hidden units see, and what the outputs see of them; the biases are no parameters, as no tensor holds them.
     let n_weights = (1 + 4 + 4) + (1 + 2 + 2 + 2 + 4);
-    assert_eq!((params::n_params(&case.graph), net.cost()), (n_weights, n_weights + 4 + 5));
+    assert_eq!((params::n_params([&case.graph]), net.cost()), (n_weights, n_weights + 4 + 5));
 }
