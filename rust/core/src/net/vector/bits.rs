@@ -1,12 +1,12 @@
-//! Bits of many samples: a tile's thresholds, logits and values are turned over at once, so that each step has those of all
-//! samples side by side.
+//! Bits, decided from the thresholds and logits of a tile. Where samples stand side by side, those of a tile are turned over at
+//! once, so that each step has those of all samples.
 
 use super::{
     Layer,
     dense::TILE,
     walk::{InLanes, Walk},
 };
-use crate::kernels::{LANES, Lanes, Pack};
+use crate::kernels::{LANES, Lanes, Pack, flat, flat_mut};
 
 /// A block of bits that are not decoded, sample by sample, as [`crate::head::Bits`] has them.
 pub struct View<'b> {
@@ -25,20 +25,98 @@ pub struct TileOfBits {
     thresholds: Vec<Pack>,
     /// For each 16 samples and each step a bit a sample.
     ones: Vec<[u16; TILE]>,
+    /// Units side by side: for each sample the thresholds of the steps to come, and the logits of those before.
+    fields: Vec<Pack>,
+    /// Units side by side: for each sample a bit a step.
+    values: Vec<u16>,
 }
 
 impl Walk<'_> {
-    /// Whether the tiles of this walk are turned over.
-    pub fn turns_bits(&mut self) -> bool {
-        self.net.bits && self.in_lanes == InLanes::Samples && self.block.bits().is_some()
+    /// Whether this walk decides bits tile by tile.
+    pub fn decides_bits(&mut self) -> bool {
+        self.net.bits && self.block.bits().is_some()
     }
 
     /// As a tile begins: its thresholds, or its values if they are given.
     #[inline(always)]
     pub fn begin_bits<L: Lanes>(&mut self, l: L, first: usize) {
+        match self.in_lanes {
+            InLanes::Samples => self.begin_bits_of_samples(l, first),
+            InLanes::Units => self.begin_bits_of_units(first),
+        }
+    }
+
+    /// Finds the values at a step: one where the logit is above the threshold; and shows them to the network.
+    #[inline(always)]
+    pub fn decide_bits<L: Lanes>(&mut self, l: L, step: usize, goes_on: bool) {
+        match self.in_lanes {
+            InLanes::Samples => {
+                self.decide_bits_of_samples(l, step);
+                self.tell_bits_of_samples(l, step, goes_on);
+            }
+            InLanes::Units => self.decide_bits_of_units(l, step, goes_on),
+        }
+    }
+
+    /// As a tile ends: hands out its logits, and its values unless they were given. The steps are `first` to `end` − 1.
+    #[inline(always)]
+    pub fn end_bits<L: Lanes>(&mut self, l: L, first: usize, end: usize) {
+        match self.in_lanes {
+            InLanes::Samples => self.end_bits_of_samples(l, first, end),
+            InLanes::Units => self.end_bits_of_units(first, end),
+        }
+    }
+
+    fn begin_bits_of_units(&mut self, first: usize) {
+        let (n_steps, packs) = (self.net.n_steps, self.net.n_steps.div_ceil(LANES));
+        let TileOfBits { fields, values, .. } = &mut self.bits;
+        fields.clear();
+        values.clear();
+        let Some(View { field, x, given }) = self.block.bits() else { return };
+        for sample in 0..self.len {
+            fields.push(field[sample * packs + first / LANES]);
+            values.push(if given { to_bits(&x[sample * n_steps..][first..n_steps.min(first + TILE)]) } else { 0 });
+        }
+    }
+
+    #[inline(always)]
+    fn decide_bits_of_units<L: Lanes>(&mut self, l: L, step: usize, goes_on: bool) {
+        let unit = self.unit(self.net.output, self.net.parameters[step] as usize);
+        let zeros_count = self.net.stored || matches!(self.net.nodes[0].layer, Layer::OneHot);
+        let given = self.block.given();
+        for sample in 0..self.len {
+            let logit = flat(self.units)[sample * self.sample_step + unit];
+            let (field, values) = (&mut self.bits.fields[sample].0[step % TILE], &mut self.bits.values[sample]);
+            if !given {
+                *values |= u16::from(logit > *field) << (step % TILE);
+            }
+            *field = logit;
+            let value = u32::from(*values >> (step % TILE) & 1);
+            flat_mut(&mut self.poison)[sample] += logit * 0.0;
+            if value == 1 || zeros_count {
+                self.tell_one(l, step, sample, value, goes_on);
+            }
+        }
+    }
+
+    fn end_bits_of_units(&mut self, first: usize, end: usize) {
+        let (n_steps, packs) = (self.net.n_steps, self.net.n_steps.div_ceil(LANES));
+        let TileOfBits { fields, values, .. } = &self.bits;
+        let Some(View { field, x, given }) = self.block.bits() else { return };
+        for (sample, (logits, values)) in fields.iter().zip(values).enumerate() {
+            field[sample * packs + first / LANES] = *logits;
+            if !given {
+                let of_tile = &mut x[sample * n_steps..][first..end];
+                of_tile.iter_mut().enumerate().for_each(|(step, x)| *x = (values >> step & 1) as u8);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn begin_bits_of_samples<L: Lanes>(&mut self, l: L, first: usize) {
         let (n_steps, groups, len) = (self.net.n_steps, self.len.div_ceil(LANES), self.len);
         let (packs, lanes) = (n_steps.div_ceil(LANES), TILE.min(n_steps - first));
-        let TileOfBits { thresholds, ones } = &mut self.bits;
+        let TileOfBits { thresholds, ones, .. } = &mut self.bits;
         thresholds.resize(TILE * groups, Pack::ZERO);
         ones.resize(groups, [0; TILE]);
         let Some(View { field, x, given }) = self.block.bits() else { return };
@@ -49,7 +127,7 @@ impl Walk<'_> {
                 for (ones, sample) in ones.iter_mut().zip(samples) {
                     let mut values = [0; TILE];
                     values[..lanes].copy_from_slice(&x[sample * n_steps + first..][..lanes]);
-                    *ones = to_bits(values);
+                    *ones = to_bits(&values);
                 }
                 transpose(ones);
             } else {
@@ -65,9 +143,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Finds the values at a step: one where the logit is above the threshold.
     #[inline(always)]
-    pub fn decide_bits<L: Lanes>(&mut self, l: L, step: usize) {
+    fn decide_bits_of_samples<L: Lanes>(&mut self, l: L, step: usize) {
         let groups = self.len.div_ceil(LANES);
         let unit = self.unit(self.net.output, self.net.parameters[step] as usize) * (self.unit_step / LANES);
         let given = self.block.given();
@@ -83,9 +160,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Shows the network the values of a step.
     #[inline(always)]
-    pub fn tell_bits<L: Lanes>(&mut self, l: L, step: usize, goes_on: bool) {
+    fn tell_bits_of_samples<L: Lanes>(&mut self, l: L, step: usize, goes_on: bool) {
         let Layer::Values { scale, shift } = self.net.nodes[0].layer else {
             for sample in 0..self.len {
                 let ones = self.bits.ones[sample / LANES][step % TILE];
@@ -100,9 +176,8 @@ impl Walk<'_> {
         }
     }
 
-    /// As a tile ends: hands out its logits, and its values unless they were given. The steps are `first` to `end` − 1.
     #[inline(always)]
-    pub fn end_bits<L: Lanes>(&mut self, l: L, first: usize, end: usize) {
+    fn end_bits_of_samples<L: Lanes>(&mut self, l: L, first: usize, end: usize) {
         let (n_steps, len) = (self.net.n_steps, self.len);
         let packs = n_steps.div_ceil(LANES);
         let mut rows_of = [0; TILE];
@@ -137,7 +212,7 @@ impl Walk<'_> {
 
 /// Zeros and ones as bits.
 #[inline(always)]
-fn to_bits(values: [u8; TILE]) -> u16 {
+fn to_bits(values: &[u8]) -> u16 {
     values.iter().enumerate().fold(0, |bits, (i, &value)| bits | u16::from(value) << i)
 }
 

@@ -143,6 +143,8 @@ impl Dense {
     /// What an input of a part is multiplied by, a pack for each 16 units.
     #[inline(always)]
     pub fn row(&self, part: &Part, input: usize) -> impl Iterator<Item = &Pack> {
-        self.weights(part)[input - part.inputs.start..].iter().step_by(part.inputs.len())
+        // `step_by` would divide.
+        let (weights, depth, row) = (self.weights(part), part.inputs.len(), input - part.inputs.start);
+        (0..part.packs()).map(move |pack| &weights[pack * depth + row])
     }
 }

@@ -24,8 +24,8 @@ pub struct Tile<'w, 'a> {
     pub end: usize,
     /// Steps that have a value.
     pub n_steps: usize,
-    /// [`Walk::turns_bits`]
-    pub turns_bits: bool,
+    /// [`Walk::decides_bits`]
+    pub decides_bits: bool,
 }
 
 impl Kernel for Tile<'_, '_> {
@@ -33,18 +33,17 @@ impl Kernel for Tile<'_, '_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) -> Self::Output {
-        let Self { walk, first, end, n_steps, turns_bits } = self;
+        let Self { walk, first, end, n_steps, decides_bits } = self;
         let last = end.min(n_steps);
-        if turns_bits && first < last {
+        if decides_bits && first < last {
             walk.begin_bits(l, first);
         }
         for step in first..end {
             for index in 0..walk.net.nodes.len() {
                 walk.compute(l, index, (first, step));
             }
-            if step < last && turns_bits {
-                walk.decide_bits(l, step);
-                walk.tell_bits(l, step, step + 1 < end);
+            if step < last && decides_bits {
+                walk.decide_bits(l, step, step + 1 < end);
             } else if step < last {
                 walk.decide(step)?;
                 walk.tell(l, step, step + 1 < end);
@@ -52,7 +51,7 @@ impl Kernel for Tile<'_, '_> {
         }
         if first < last {
             walk.check_finite(last - 1)?;
-            if turns_bits {
+            if decides_bits {
                 walk.end_bits(l, first, last);
             }
         }
@@ -72,6 +71,7 @@ impl Walk<'_> {
         let units = node.units.of(step..step + 1);
         match &node.layer {
             Layer::Values { .. } | Layer::OneHot => {}
+            _ if units.is_empty() && !matches!(node.layer, Layer::Dense(_)) => {}
             Layer::Dense(dense) => {
                 let part = &dense.own[first / TILE];
                 if part.units.is_empty() {
@@ -151,12 +151,13 @@ impl Walk<'_> {
     /// Moves sums that are complete to their units.
     #[inline(always)]
     fn take_sums(&mut self, index: usize, part: &Part, units: &Range<usize>) {
-        let (Sums { near, near_step, .. }, len) = (self.places[index], self.len);
+        let Sums { near, near_step, .. } = self.places[index];
         for unit in units.clone() {
-            let to = self.unit(index, unit) * self.unit_step;
-            let to = flat_mut(self.units)[to..].iter_mut().step_by(self.sample_step).take(len);
-            let from = flat(&self.sums[near..])[unit - part.units.start..].iter().step_by(near_step * LANES);
-            to.zip(from).for_each(|(to, &from)| *to = from);
+            let (from, to) = (near * LANES + unit - part.units.start, self.unit(index, unit) * self.unit_step);
+            for sample in 0..self.len {
+                let sum = flat(self.sums)[from + sample * near_step * LANES];
+                flat_mut(self.units)[to + sample * self.sample_step] = sum;
+            }
         }
     }
 
@@ -203,12 +204,18 @@ impl Walk<'_> {
                     let all = &mut flat_mut(self.units)[sample * self.sample_step..];
                     for first in units.clone().step_by(LANES) {
                         let of_pack = first..units.end.min(first + LANES);
-                        let [mut x, mut y] = [Pack::ZERO; 2];
-                        for (lane, unit) in of_pack.clone().enumerate() {
-                            (x.0[lane], y.0[lane]) = (all[a[unit] as usize], all[b[unit] as usize]);
-                        }
+                        // A vector that is read just after a part of it was written waits; most steps have one unit.
+                        let (x, y) = if of_pack.len() == 1 {
+                            (l.splat(all[a[first] as usize]), l.splat(all[b[first] as usize]))
+                        } else {
+                            let [mut x, mut y] = [Pack::ZERO; 2];
+                            for (lane, unit) in of_pack.clone().enumerate() {
+                                (x.0[lane], y.0[lane]) = (all[a[unit] as usize], all[b[unit] as usize]);
+                            }
+                            (l.load(&x), l.load(&y))
+                        };
                         let mut out = Pack::ZERO;
-                        l.store(&mut out, function.apply(l, l.load(&x), l.load(&y)));
+                        l.store(&mut out, function.apply(l, x, y));
                         all[at + of_pack.start..at + of_pack.end].copy_from_slice(&out.0[..of_pack.len()]);
                     }
                 }

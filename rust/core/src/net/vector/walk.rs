@@ -187,7 +187,7 @@ impl Walk<'_> {
         let features = self.net.features.is_some() && self.block.features(0).is_some();
         // Units that know all values concern features alone.
         let end = if features { n_steps + 1 } else { n_steps };
-        let turns_bits = self.turns_bits();
+        let decides_bits = self.decides_bits();
         for tile in (0..end).step_by(TILE) {
             if tile.is_multiple_of(STRETCH) {
                 self.block.check()?;
@@ -197,7 +197,7 @@ impl Walk<'_> {
             self.far(tile);
             self.near(tile / TILE);
             let isa = self.isa;
-            isa.run(Tile { walk: self, first: tile, end: end.min(tile + TILE), n_steps, turns_bits })?;
+            isa.run(Tile { walk: self, first: tile, end: end.min(tile + TILE), n_steps, decides_bits })?;
         }
         if features {
             self.show_features(n_steps);
@@ -240,8 +240,9 @@ impl Walk<'_> {
         self.parameters.resize(len * units.len(), 0.0);
         for (p, &unit) in units.iter().enumerate() {
             let from = self.unit(self.net.output, unit as usize) * self.unit_step;
-            let from = flat(self.units)[from..].iter().step_by(self.sample_step);
-            self.parameters[p..].iter_mut().step_by(units.len()).zip(from).for_each(|(to, &from)| *to = from);
+            for sample in 0..len {
+                self.parameters[sample * units.len() + p] = flat(self.units)[from + sample * self.sample_step];
+            }
         }
         self.block.decide(step, 0..len, self.parameters)
     }
