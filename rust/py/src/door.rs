@@ -42,7 +42,7 @@ pub fn walk(py: Python<'_>, model: &dyn Model, batch: Batch<'_>, progress: Optio
 }
 
 /// Whether this is the thread that handles signals.
-fn hears_signals(py: Python<'_>) -> PyResult<bool> {
+pub fn hears_signals(py: Python<'_>) -> PyResult<bool> {
     let threading = py.import(intern!(py, "threading"))?;
     let main = threading.call_method0(intern!(py, "main_thread"))?.getattr(intern!(py, "ident"))?;
     threading.call_method0(intern!(py, "get_ident"))?.eq(main)

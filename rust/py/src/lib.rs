@@ -22,6 +22,14 @@ mod _core {
 
     use super::*;
 
+    /// Looks up what the first call would: a child that is forked while another thread does so would wait for it for ever.
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::door::hears_signals(module.py())?;
+        PyArray1::<f64>::zeros(module.py(), 0, false);
+        Ok(())
+    }
+
     /// The most threads a call may ask for.
     #[pymodule_export]
     const MAX_THREADS: usize = ancestral_core::engine::MAX_THREADS;
