@@ -22,7 +22,7 @@ SIZES = {"many": ((2, 2), 300), "unlike": ((3, 2), (2, 5, 1, 3, 300, 2)), "few, 
 class Core:
     """p(x) = ∏ p_i(x_i), with the attributes and methods of `_core.Model` that operations call."""
 
-    kind, config, n_params, order, feature_shape, sha256 = "Table", "{}", 0, None, None, b"\0" * 32
+    kind, config, n_params, order, orders, feature_shape, sha256 = "Table", "{}", 0, None, None, None, b"\0" * 32
 
     def __init__(self, event_shape: tuple[int, ...], n_classes: int | tuple[int, ...]) -> None:
         self.event_shape = list(event_shape)

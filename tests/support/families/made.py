@@ -177,7 +177,7 @@ class MADEFamily(Family):
         most = 24 if max_events is None else max(1, int(math.log(max_events) / math.log(n_classes)))
         n_dims = draw(st.integers(1, most))
         degrees = draw(st.sampled_from(["natural", "random"]))
-        return self.config(
+        return MADEFamily.config(
             n_dims,
             draw(st.lists(st.integers(1, 40), min_size=1, max_size=3)),
             n_classes,
