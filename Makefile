@@ -52,7 +52,7 @@ sanitize: ## the core's tests under AddressSanitizer (needs nightly Rust)
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev,bench]'
 	touch $@
 
-bench: .venv/bench-ready ## race torch, torch.compile, JAX and Numba; write the tables and figures of the documentation (about 14 minutes)
+bench: .venv/bench-ready ## race torch, torch.compile, JAX and Numba; write the tables and figures of the documentation (about 20 minutes)
 	$(RUN) -m benches run --out benches/results/latest.json
 	$(RUN) -m benches report
 

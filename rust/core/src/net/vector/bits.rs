@@ -46,15 +46,21 @@ impl Walk<'_> {
         }
     }
 
-    /// Finds the values at a step: one where the logit is above the threshold; and shows them to the network.
+    /// Finds the values at a step, unless they are given: one where the logit is above the threshold.
     #[inline(always)]
-    pub fn decide_bits<L: Lanes>(&mut self, l: L, step: usize, goes_on: bool) {
+    pub fn decide_bits<L: Lanes>(&mut self, l: L, step: usize) {
         match self.in_lanes {
-            InLanes::Samples => {
-                self.decide_bits_of_samples(l, step);
-                self.tell_bits_of_samples(l, step, goes_on);
-            }
-            InLanes::Units => self.decide_bits_of_units(l, step, goes_on),
+            InLanes::Samples => self.decide_bits_of_samples(l, step),
+            InLanes::Units => self.decide_bits_of_units(step),
+        }
+    }
+
+    /// Shows the network the values of a step.
+    #[inline(always)]
+    pub fn tell_bits<L: Lanes>(&mut self, l: L, step: usize, goes_on: bool) {
+        match self.in_lanes {
+            InLanes::Samples => self.tell_bits_of_samples(l, step, goes_on),
+            InLanes::Units => self.tell_bits_of_units(l, step, goes_on),
         }
     }
 
@@ -80,9 +86,8 @@ impl Walk<'_> {
     }
 
     #[inline(always)]
-    fn decide_bits_of_units<L: Lanes>(&mut self, l: L, step: usize, goes_on: bool) {
+    fn decide_bits_of_units(&mut self, step: usize) {
         let unit = self.unit(self.net.output, self.net.parameters[step] as usize);
-        let zeros_count = self.net.stored || matches!(self.net.nodes[0].layer, Layer::OneHot);
         let given = self.block.given();
         for sample in 0..self.len {
             let logit = flat(self.units)[sample * self.sample_step + unit];
@@ -91,8 +96,15 @@ impl Walk<'_> {
                 *values |= u16::from(logit > *field) << (step % TILE);
             }
             *field = logit;
-            let value = u32::from(*values >> (step % TILE) & 1);
             flat_mut(&mut self.poison)[sample] += logit * 0.0;
+        }
+    }
+
+    #[inline(always)]
+    fn tell_bits_of_units<L: Lanes>(&mut self, l: L, step: usize, goes_on: bool) {
+        let zeros_count = self.net.stored || matches!(self.net.nodes[0].layer, Layer::OneHot);
+        for sample in 0..self.len {
+            let value = u32::from(self.bits.values[sample] >> (step % TILE) & 1);
             if value == 1 || zeros_count {
                 self.tell_one(l, step, sample, value, goes_on);
             }

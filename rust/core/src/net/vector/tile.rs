@@ -14,7 +14,7 @@ use crate::{
     layers::combine::{Member, average_bits, average_classes},
 };
 
-/// The steps of a tile, one after the other.
+/// The steps of a tile: one after the other, or, where the values are given, all at once, as weights that do not act are zero.
 pub struct Tile<'w, 'a> {
     /// The walk.
     pub walk: &'w mut Walk<'a>,
@@ -38,15 +38,27 @@ impl Kernel for Tile<'_, '_> {
         if decides_bits && first < last {
             walk.begin_bits(l, first);
         }
-        for step in first..end {
-            for index in 0..walk.net.nodes.len() {
-                walk.compute(l, index, (first, step));
+        let parts = if walk.block.given() { 1 } else { end - first };
+        for part in 0..parts {
+            let steps = if parts == 1 { first..end } else { first + part..first + part + 1 };
+            let valued = steps.start..steps.end.min(last);
+            if walk.block.given() {
+                for step in valued.clone() {
+                    walk.tell(l, step, step + 1 < end, decides_bits);
+                }
             }
-            if step < last && decides_bits {
-                walk.decide_bits(l, step, step + 1 < end);
-            } else if step < last {
-                walk.decide(step)?;
-                walk.tell(l, step, step + 1 < end);
+            for index in 0..walk.net.nodes.len() {
+                walk.compute(l, index, first, &steps);
+            }
+            for step in valued {
+                if decides_bits {
+                    walk.decide_bits(l, step);
+                } else {
+                    walk.decide(step)?;
+                }
+                if !walk.block.given() {
+                    walk.tell(l, step, step + 1 < end, decides_bits);
+                }
             }
         }
         if first < last {
@@ -63,12 +75,12 @@ impl Kernel for Tile<'_, '_> {
 const FEW: usize = 4;
 
 impl Walk<'_> {
-    /// The units of a node that are computed before this step's value is decided, in a tile that begins at `first`.
+    /// The units of a node that are computed before the values of these steps are decided, in a tile that begins at `first`.
     #[inline(always)]
-    fn compute<L: Lanes>(&mut self, l: L, index: usize, (first, step): (usize, usize)) {
+    fn compute<L: Lanes>(&mut self, l: L, index: usize, first: usize, steps: &Range<usize>) {
         let net = self.net;
         let node = &net.nodes[index];
-        let units = node.units.of(step..step + 1);
+        let units = node.units.of(steps.clone());
         match &node.layer {
             Layer::Values { .. } | Layer::OneHot => {}
             _ if units.is_empty() && !matches!(node.layer, Layer::Dense(_)) => {}
@@ -80,7 +92,7 @@ impl Walk<'_> {
                 let by_sample = net.adds_rows(dense, self.in_lanes);
                 let inputs = &net.nodes[dense.from].units;
                 if !by_sample {
-                    let depth = inputs.begin(step + 1).saturating_sub(part.inputs.start);
+                    let depth = inputs.begin(steps.end).saturating_sub(part.inputs.start);
                     if units.len() < FEW {
                         units.clone().for_each(|unit| self.add_own(l, index, dense, part, (unit, depth)));
                     } else {
@@ -88,7 +100,7 @@ impl Walk<'_> {
                     }
                 } else {
                     if !net.reads_ones(dense) {
-                        let known = inputs.of(step..step + 1);
+                        let known = inputs.of(steps.clone());
                         let known = known.start.max(part.inputs.start)..known.end.max(part.inputs.start);
                         self.push(l, index, dense, (part, known));
                     }

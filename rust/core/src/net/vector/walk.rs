@@ -261,7 +261,11 @@ impl Walk<'_> {
 
     /// Shows the network the values of a step.
     #[inline(always)]
-    pub fn tell<L: Lanes>(&mut self, l: L, step: usize, goes_on: bool) {
+    pub fn tell<L: Lanes>(&mut self, l: L, step: usize, goes_on: bool, decides_bits: bool) {
+        if decides_bits {
+            self.tell_bits(l, step, goes_on);
+            return;
+        }
         self.block.values(step, &mut self.values);
         for sample in 0..self.len {
             self.tell_one(l, step, sample, self.values[sample], goes_on);
