@@ -11,9 +11,11 @@ mod bits;
 mod build;
 mod dense;
 mod elementwise;
+mod ones;
 mod products;
 mod rows;
 mod steps;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod tile;

@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::{
     Layer, Vector,
     dense::{Dense, Part, TILE},
-    rows::{AddRows, From, Inputs, Lists, TurnOver, Words},
+    ones::{Lists, Words},
+    rows::{AddRows, From, Inputs, TurnOver},
     walk::{InLanes, Sums, Walk},
 };
 use crate::kernels::{

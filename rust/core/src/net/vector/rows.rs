@@ -2,80 +2,11 @@
 
 use std::ops::Range;
 
-use super::dense::Part;
-use crate::{
-    error::{Error, resize},
-    kernels::{Kernel, LANES, Lanes, Pack, matmul::even_part},
+use super::{
+    dense::Part,
+    ones::{Lists, WORD, Words},
 };
-
-/// For each sample, the units of the input that are one, in the order of the steps.
-pub struct Lists<'a> {
-    ones: &'a mut Vec<u32>,
-    /// The most of a sample.
-    most: usize,
-    /// How many each sample has.
-    counts: Vec<usize>,
-    /// How many each sample had when the stretch began.
-    marks: Vec<usize>,
-}
-
-impl<'a> Lists<'a> {
-    /// For so many samples, with so many ones at most.
-    ///
-    /// # Errors
-    /// [`Error::Memory`]
-    pub fn new(len: usize, most: usize, ones: &'a mut Vec<u32>) -> Result<Self, Error> {
-        resize(ones, len * most, 0)?;
-        Ok(Self { ones, most, counts: vec![0; len], marks: vec![0; len] })
-    }
-
-    /// Adds a one.
-    #[inline(always)]
-    pub fn push(&mut self, sample: usize, one: u32) {
-        self.ones[sample * self.most + self.counts[sample]] = one;
-        self.counts[sample] += 1;
-    }
-
-    /// A stretch begins.
-    pub fn mark(&mut self) {
-        self.marks.copy_from_slice(&self.counts);
-    }
-
-    /// Those of a sample, all or since the mark.
-    #[inline(always)]
-    fn of(&self, sample: usize, since_mark: bool) -> &[u32] {
-        let begin = if since_mark { self.marks[sample] } else { 0 };
-        &self.ones[sample * self.most..][begin..self.counts[sample]]
-    }
-}
-
-/// Steps of a word.
-const WORD: usize = u64::BITS as usize;
-
-/// For each sample of bits, its values so far: 64 steps a word.
-pub struct Words {
-    words: Vec<u64>,
-    /// Words a sample.
-    step: usize,
-}
-
-impl Words {
-    /// Zeros for so many samples.
-    ///
-    /// # Errors
-    /// [`Error::Memory`]
-    pub fn new(len: usize, n_steps: usize) -> Result<Self, Error> {
-        let (mut words, step) = (Vec::new(), n_steps.div_ceil(WORD));
-        resize(&mut words, len * step, 0)?;
-        Ok(Self { words, step })
-    }
-
-    /// Sets the values that are one among the 16 from `first` on, a multiple of 16.
-    #[inline(always)]
-    pub fn set(&mut self, sample: usize, first: usize, bits: u16) {
-        self.words[sample * self.step + first / WORD] |= u64::from(bits) << (first % WORD);
-    }
-}
+use crate::kernels::{Kernel, LANES, Lanes, Pack, matmul::even_part};
 
 /// What the sums begin with.
 #[derive(Clone, Copy)]
@@ -219,8 +150,8 @@ impl AddRows<'_> {
         match self.inputs {
             Inputs::Bits(words) if chunk.is_empty() => _ = words,
             Inputs::Bits(words) => {
-                let at = (self.part.inputs.start + chunk.start) / WORD;
-                let mut words: [u64; S] = std::array::from_fn(|s| words.words[(first + s) * words.step + at]);
+                let step = self.part.inputs.start + chunk.start;
+                let mut words: [u64; S] = std::array::from_fn(|s| words.word(first + s, step));
                 // One of each sample in turn, so that no addition waits for the one before.
                 while words.iter().all(|&word| word != 0) {
                     for (sums, word) in sums.iter_mut().zip(&mut words) {
