@@ -38,11 +38,12 @@ impl Kernel for Tile<'_, '_> {
         if decides_bits && first < last {
             walk.begin_bits(l, first);
         }
-        let parts = if walk.block.given() { 1 } else { end - first };
+        let given = walk.block.given();
+        let parts = if given { 1 } else { end - first };
         for part in 0..parts {
             let steps = if parts == 1 { first..end } else { first + part..first + part + 1 };
             let valued = steps.start..steps.end.min(last);
-            if walk.block.given() {
+            if given {
                 for step in valued.clone() {
                     walk.tell(l, step, step + 1 < end, decides_bits);
                 }
@@ -56,7 +57,7 @@ impl Kernel for Tile<'_, '_> {
                 } else {
                     walk.decide(step)?;
                 }
-                if !walk.block.given() {
+                if !given {
                     walk.tell(l, step, step + 1 < end, decides_bits);
                 }
             }
