@@ -8,7 +8,7 @@ use crate::{
     model::Model,
     outputs::Outputs,
     space::Space,
-    values::Values,
+    values::{Values, ValuesMut},
 };
 
 /// A distribution that can be scored and drawn from.
@@ -89,18 +89,8 @@ impl Distribution {
                 let batch = Batch { n, driver, n_steps, block_len: None, outputs, threads: call.threads };
                 engine::run(&**model, batch, call.go_on)
             }
-            Self::Mixture(mixture) => match outputs {
-                Outputs {
-                    x: None,
-                    log_prob: Some(log_prob),
-                    log_weight: None,
-                    conditionals: None,
-                    surprise: None,
-                    log_conditional: None,
-                    features: None,
-                    tape: None,
-                    code: None,
-                } if n_steps.is_none() => mixture.log_prob(x, log_prob, call),
+            Self::Mixture(mixture) => match joint(outputs) {
+                Some((None, Some(log_prob))) if n_steps.is_none() => mixture.log_prob(x, log_prob, call),
                 _ => Err(mixture.no_order()),
             },
         }
@@ -117,20 +107,28 @@ impl Distribution {
                 let batch = Batch { n, driver, n_steps: None, block_len: None, outputs, threads: call.threads };
                 engine::run(&**model, batch, call.go_on)
             }
-            Self::Mixture(mixture) => match outputs {
-                Outputs {
-                    x: Some(x),
-                    log_prob,
-                    log_weight: None,
-                    conditionals: None,
-                    surprise: None,
-                    log_conditional: None,
-                    features: None,
-                    tape: None,
-                    code: None,
-                } => mixture.draw(draw, x, log_prob, call),
+            Self::Mixture(mixture) => match joint(outputs) {
+                Some((Some(x), log_prob)) => mixture.draw(draw, x, log_prob, call),
                 _ => Err(mixture.no_order()),
             },
         }
+    }
+}
+
+/// Samples and their log-probabilities, unless there is more in the outputs: that takes conditionals.
+fn joint(outputs: Outputs<'_>) -> Option<(Option<ValuesMut<'_>>, Option<&mut [f64]>)> {
+    match outputs {
+        Outputs {
+            x,
+            log_prob,
+            log_weight: None,
+            conditionals: None,
+            surprise: None,
+            log_conditional: None,
+            features: None,
+            tape: None,
+            code: None,
+        } => Some((x, log_prob)),
+        _ => None,
     }
 }

@@ -1,5 +1,7 @@
 //! From a checked graph to layers with weights in the kernel's layout: when each is computed, and what follows a sum at no cost.
 
+use std::collections::BTreeSet;
+
 use super::{Channels, Input, Layer, Node, NodeId, Phase, Raster, Reach, Then};
 use crate::{
     error::Error,
@@ -100,28 +102,27 @@ fn look_back(nodes: &mut [Node], node: &Node) {
 
 /// Has nodes that are concatenated written where the concatenation stands, if all of them can be: then nothing is copied.
 fn write_in_place(nodes: &mut [Node]) {
+    let mut first_readers = vec![NodeId::MAX; nodes.len()];
+    for (reader, node) in nodes.iter().enumerate().rev() {
+        node.layer.sources().into_iter().for_each(|source| first_readers[source] = reader);
+    }
     for host in 0..nodes.len() {
         let Layer::Concat { from } = &nodes[host].layer else { continue };
         let from = from.clone();
-        // Who reads a node must stand behind the memory that it is in.
-        let read_before = |source: NodeId| nodes[..host].iter().any(|node| node.layer.sources().contains(&source));
-        let fits = |source: &NodeId| {
-            let node = &nodes[*source];
+        let fits = |&source: &NodeId| {
+            let node = &nodes[source];
             let aligned = node.channels.groups.iter().all(|group| group.len.is_multiple_of(LANES));
-            let once = from.iter().filter(|other| *other == source).count() == 1;
-            *source > 0
-                && aligned
-                && once
-                && node.inside.is_none()
-                && node.phase == nodes[host].phase
-                && !matches!(node.layer, Layer::Concat { .. })
-                && !read_before(*source)
+            // Who reads a node must stand behind the memory that it is in.
+            let unread = first_readers[source] == host;
+            let computed = !matches!(node.layer, Layer::Input(_) | Layer::Concat { .. });
+            aligned && unread && computed && node.inside.is_none() && node.phase == nodes[host].phase
         };
-        if !from.iter().all(fits) {
+        let n_different = from.iter().collect::<BTreeSet<_>>().len();
+        if n_different < from.len() || !from.iter().all(fits) {
             continue;
         }
         let mut first = vec![0; nodes[host].channels.groups.len()];
-        for source in from {
+        for &source in &from {
             let [node, host_node] = nodes.get_disjoint_mut([source, host]).expect("a node does not read itself");
             let groups = node.channels.groups.iter_mut().zip(&host_node.channels.groups);
             for ((group, of_host), first) in groups.zip(&mut first) {
@@ -132,12 +133,10 @@ fn write_in_place(nodes: &mut [Node]) {
             host_node.in_rows |= node.in_rows;
             host_node.reach = host_node.reach.with(node.reach);
         }
-        nodes[host].layer = Layer::Concat { from: Vec::new() };
-    }
-    for index in 0..nodes.len() {
-        if let Some(host) = nodes[index].inside {
-            nodes[index].in_rows = nodes[host].in_rows;
+        for source in from {
+            nodes[source].in_rows = nodes[host].in_rows;
         }
+        nodes[host].layer = Layer::Concat { from: Vec::new() };
     }
 }
 

@@ -148,7 +148,7 @@ impl AddRows<'_> {
             *panel = &self.weights[(pack + p) * depth + chunk.start..][..chunk.len()];
         }
         match self.inputs {
-            Inputs::Bits(words) if chunk.is_empty() => _ = words,
+            Inputs::Bits(_) if chunk.is_empty() => {}
             Inputs::Bits(words) => {
                 let step = self.part.inputs.start + chunk.start;
                 let mut words: [u64; S] = std::array::from_fn(|s| words.word(first + s, step));
