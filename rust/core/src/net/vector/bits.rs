@@ -14,8 +14,6 @@ pub struct View<'b> {
     pub field: &'b mut [Pack],
     /// Values.
     pub x: &'b mut [u8],
-    /// Values are given, and there are no thresholds.
-    pub given: bool,
 }
 
 /// The bits of a tile, step by step.
@@ -32,11 +30,6 @@ pub struct TileOfBits {
 }
 
 impl Walk<'_> {
-    /// Whether this walk decides bits tile by tile.
-    pub fn decides_bits(&mut self) -> bool {
-        self.net.bits && self.block.bits().is_some()
-    }
-
     /// As a tile begins: its thresholds, or its values if they are given.
     #[inline(always)]
     pub fn begin_bits<L: Lanes>(&mut self, l: L, first: usize) {
@@ -78,21 +71,20 @@ impl Walk<'_> {
         let TileOfBits { fields, values, .. } = &mut self.bits;
         fields.clear();
         values.clear();
-        let Some(View { field, x, given }) = self.block.bits() else { return };
+        let Some(View { field, x }) = self.block.bits() else { return };
         for sample in 0..self.len {
             fields.push(field[sample * packs + first / LANES]);
-            values.push(if given { to_bits(&x[sample * n_steps..][first..n_steps.min(first + TILE)]) } else { 0 });
+            values.push(if self.given { to_bits(&x[sample * n_steps..][first..n_steps.min(first + TILE)]) } else { 0 });
         }
     }
 
     #[inline(always)]
     fn decide_bits_of_units(&mut self, step: usize) {
         let unit = self.unit(self.net.output, self.net.parameters[step] as usize);
-        let given = self.block.given();
         for sample in 0..self.len {
             let logit = flat(self.units)[sample * self.sample_step + unit];
             let (field, values) = (&mut self.bits.fields[sample].0[step % TILE], &mut self.bits.values[sample]);
-            if !given {
+            if !self.given {
                 *values |= u16::from(logit > *field) << (step % TILE);
             }
             *field = logit;
@@ -114,10 +106,10 @@ impl Walk<'_> {
     fn end_bits_of_units(&mut self, first: usize, end: usize) {
         let (n_steps, packs) = (self.net.n_steps, self.net.n_steps.div_ceil(LANES));
         let TileOfBits { fields, values, .. } = &self.bits;
-        let Some(View { field, x, given }) = self.block.bits() else { return };
+        let Some(View { field, x }) = self.block.bits() else { return };
         for (sample, (logits, values)) in fields.iter().zip(values).enumerate() {
             field[sample * packs + first / LANES] = *logits;
-            if !given {
+            if !self.given {
                 let of_tile = &mut x[sample * n_steps..][first..end];
                 of_tile.iter_mut().enumerate().for_each(|(step, x)| *x = (values >> step & 1) as u8);
             }
@@ -131,11 +123,11 @@ impl Walk<'_> {
         let TileOfBits { thresholds, ones, .. } = &mut self.bits;
         thresholds.resize(TILE * groups, Pack::ZERO);
         ones.resize(groups, [0; TILE]);
-        let Some(View { field, x, given }) = self.block.bits() else { return };
+        let Some(View { field, x }) = self.block.bits() else { return };
         for (group, ones) in ones.iter_mut().enumerate() {
             let samples = group * LANES..len.min((group + 1) * LANES);
             *ones = [0; TILE];
-            if given {
+            if self.given {
                 for (ones, sample) in ones.iter_mut().zip(samples) {
                     let mut values = [0; TILE];
                     values[..lanes].copy_from_slice(&x[sample * n_steps + first..][..lanes]);
@@ -159,11 +151,10 @@ impl Walk<'_> {
     fn decide_bits_of_samples<L: Lanes>(&mut self, l: L, step: usize) {
         let groups = self.len.div_ceil(LANES);
         let unit = self.unit(self.net.output, self.net.parameters[step] as usize) * (self.unit_step / LANES);
-        let given = self.block.given();
         let thresholds = &self.bits.thresholds[step % TILE * groups..][..groups];
         for (group, (ones, threshold)) in self.bits.ones.iter_mut().zip(thresholds).enumerate() {
             let logit = l.load(&self.units[unit + group]);
-            if !given {
+            if !self.given {
                 let samples = u16::MAX >> (LANES - LANES.min(self.len - group * LANES));
                 ones[step % TILE] = l.gt(logit, l.load(threshold)) & samples;
             }
@@ -197,7 +188,7 @@ impl Walk<'_> {
             *row = self.unit(self.net.output, self.net.parameters[step] as usize) * (self.unit_step / LANES);
         }
         let words = self.net.ones && self.net.input_is_bits();
-        let Some(View { field, x, given }) = self.block.bits() else { return };
+        let Some(View { field, x }) = self.block.bits() else { return };
         for (group, ones) in self.bits.ones.iter_mut().enumerate() {
             let samples = group * LANES..len.min((group + 1) * LANES);
             let mut rows = [l.splat(0.0); LANES];
@@ -210,7 +201,7 @@ impl Walk<'_> {
             }
             transpose(ones);
             for (sample, &ones) in samples.zip(&*ones) {
-                if !given {
+                if !self.given {
                     let values: [u8; TILE] = std::array::from_fn(|step| (ones >> step & 1) as u8);
                     x[sample * n_steps + first..sample * n_steps + end].copy_from_slice(&values[..end - first]);
                 }

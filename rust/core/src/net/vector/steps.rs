@@ -41,9 +41,8 @@ impl Steps for Block<'_> {
         Block::given(self)
     }
     fn bits(&mut self) -> Option<View<'_>> {
-        let given = Block::given(self);
         let bits = Block::bits(self);
-        (!bits.decoded()).then_some(View { field: bits.field, x: bits.x, given })
+        (!bits.decoded()).then_some(View { field: bits.field, x: bits.x })
     }
     fn decide(&mut self, step: usize, samples: Range<usize>, parameters: &[f32]) -> Result<(), Error> {
         Block::decide(self, step, samples, parameters)

@@ -1,13 +1,17 @@
 //! What the network is shown: values, as numbers and as ones.
 
-use super::{Layer, dense::TILE, walk::Walk};
+use super::{
+    Layer,
+    dense::TILE,
+    walk::{InLanes, Walk},
+};
 use crate::kernels::{Lanes, flat_mut};
 
 impl Walk<'_> {
     /// Shows the network the values of a step.
     #[inline(always)]
-    pub fn tell<L: Lanes>(&mut self, l: L, step: usize, goes_on: bool, decides_bits: bool) {
-        if decides_bits {
+    pub fn tell<L: Lanes>(&mut self, l: L, step: usize, goes_on: bool) {
+        if self.decides_bits {
             self.tell_bits(l, step, goes_on);
             return;
         }
@@ -32,6 +36,8 @@ impl Walk<'_> {
         let input = &self.net.nodes[0];
         let units = input.units.of(step + 1..step + 2);
         match input.layer {
+            // Units side by side read the ones instead, unless somebody reads numbers.
+            Layer::Values { .. } if !self.net.stored && self.in_lanes == InLanes::Units => {}
             Layer::Values { scale, shift } => {
                 let place = self.unit(0, units.start) * self.unit_step + sample * self.sample_step;
                 flat_mut(self.units)[place] = scale.mul_add(value as f32, shift);

@@ -70,7 +70,7 @@ impl Steps for Samples {
         self.given
     }
     fn bits(&mut self) -> Option<View<'_>> {
-        self.bits.as_mut().map(|(field, x)| View { field, x, given: self.given })
+        self.bits.as_mut().map(|(field, x)| View { field, x })
     }
     fn decide(&mut self, step: usize, samples: Range<usize>, parameters: &[f32]) -> Result<(), Error> {
         let n = parameters.len() / samples.len();

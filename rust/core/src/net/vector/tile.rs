@@ -24,8 +24,6 @@ pub struct Tile<'w, 'a> {
     pub end: usize,
     /// Steps that have a value.
     pub n_steps: usize,
-    /// [`Walk::decides_bits`]
-    pub decides_bits: bool,
 }
 
 impl Kernel for Tile<'_, '_> {
@@ -33,38 +31,37 @@ impl Kernel for Tile<'_, '_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) -> Self::Output {
-        let Self { walk, first, end, n_steps, decides_bits } = self;
+        let Self { walk, first, end, n_steps } = self;
         let last = end.min(n_steps);
-        if decides_bits && first < last {
+        if walk.decides_bits && first < last {
             walk.begin_bits(l, first);
         }
-        let given = walk.block.given();
-        let parts = if given { 1 } else { end - first };
+        let parts = if walk.given { 1 } else { end - first };
         for part in 0..parts {
             let steps = if parts == 1 { first..end } else { first + part..first + part + 1 };
             let valued = steps.start..steps.end.min(last);
-            if given {
+            if walk.given {
                 for step in valued.clone() {
-                    walk.tell(l, step, step + 1 < end, decides_bits);
+                    walk.tell(l, step, step + 1 < end);
                 }
             }
             for index in 0..walk.net.nodes.len() {
                 walk.compute(l, index, first, &steps);
             }
             for step in valued {
-                if decides_bits {
+                if walk.decides_bits {
                     walk.decide_bits(l, step);
                 } else {
                     walk.decide(step)?;
                 }
-                if !given {
-                    walk.tell(l, step, step + 1 < end, decides_bits);
+                if !walk.given {
+                    walk.tell(l, step, step + 1 < end);
                 }
             }
         }
         if first < last {
             walk.check_finite(last - 1)?;
-            if decides_bits {
+            if walk.decides_bits {
                 walk.end_bits(l, first, last);
             }
         }

@@ -56,6 +56,10 @@ pub struct Walk<'a> {
     pub len: usize,
     /// What fills the vectors.
     pub in_lanes: InLanes,
+    /// Values are given.
+    pub given: bool,
+    /// Bits are decided here, tile by tile.
+    pub decides_bits: bool,
     /// The units of all nodes: unit u of sample s is float u · `unit_step` + s · `sample_step`.
     pub units: &'a mut [Pack],
     /// Floats from one unit to the next.
@@ -140,12 +144,15 @@ impl Vector {
         let lists = Lists::new(len, n_ones(!self.input_is_bits()), indices)?;
         let words = Words::new(len, n_ones(self.input_is_bits()))?;
         let (isa, poison) = (block.isa(), vec![Pack::ZERO; len.div_ceil(LANES)]);
+        let (given, decides_bits) = (block.given(), self.bits && block.bits().is_some());
         let mut walk = Walk {
             net: self,
             block,
             isa,
             len,
             in_lanes,
+            given,
+            decides_bits,
             units,
             unit_step,
             sample_step,
@@ -187,7 +194,6 @@ impl Walk<'_> {
         let features = self.net.features.is_some() && self.block.features(0).is_some();
         // Units that know all values concern features alone.
         let end = if features { n_steps + 1 } else { n_steps };
-        let decides_bits = self.decides_bits();
         for tile in (0..end).step_by(TILE) {
             if tile.is_multiple_of(STRETCH) {
                 self.block.check()?;
@@ -197,7 +203,7 @@ impl Walk<'_> {
             self.far(tile);
             self.near(tile / TILE);
             let isa = self.isa;
-            isa.run(Tile { walk: self, first: tile, end: end.min(tile + TILE), n_steps, decides_bits })?;
+            isa.run(Tile { walk: self, first: tile, end: end.min(tile + TILE), n_steps })?;
         }
         if features {
             self.show_features(n_steps);
